@@ -1,0 +1,18 @@
+"""The record side: events, whom they belong to, and the way they take to the database."""
+
+from llmops_langchain.ledger.event import LLM_CALL, TRIM, CacheTier, Event, Status
+from llmops_langchain.ledger.ledger import Durability, Ledger
+from llmops_langchain.ledger.scope import Scope, current_scope, track
+
+__all__ = [
+    "LLM_CALL",
+    "TRIM",
+    "CacheTier",
+    "Durability",
+    "Event",
+    "Ledger",
+    "Scope",
+    "Status",
+    "current_scope",
+    "track",
+]

@@ -1,0 +1,138 @@
+"""A file of events that outlives its process, until the database has them.
+
+Each process appends to a file of its own, one line an event. A line handed to the operating system
+survives the death of the process (`fsync` adds the loss of power). Whoever can lock a file owns it:
+a living process holds its journal's lock, a dead one has let go, so another may store what is left.
+"""
+
+import hashlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+
+from llmops_langchain.ledger.event import Event, as_row, from_row, storable
+from llmops_langchain.storage import Database
+from llmops_langchain.storage.types import new_id
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["Journal", "journal_directory", "leftovers"]
+
+logger = logging.getLogger(__name__)
+
+_SUFFIX = ".journal"
+
+
+def journal_directory(database: Database, chosen: Path | None = None) -> Path | None:
+    """Where the journals of a database lie; `None` if it has none.
+
+    A database in memory dies with its process, so there is nothing to outlive it; Windows has no
+    lock that tells a dead owner from a living one.
+    """
+    if sys.platform == "win32" or (database.is_sqlite and database.path is None):
+        return None
+    if chosen is not None:
+        return chosen
+    if database.path is not None:
+        # Never `<file>-journal`: that name is SQLite's own.
+        return database.path.with_name(f"{database.path.name}-llmops")
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    address = database.url.set(password=None).render_as_string()
+    name = hashlib.sha256(f"{address} {database.schema}".encode()).hexdigest()[:16]
+    return Path(state) / "llmops_langchain" / name
+
+
+class Journal:
+    """An append-only file of events, owned by this process until it is removed or let go.
+
+    Args:
+        directory: Where the file lies; made with mode 0700, the file with 0600.
+        fsync: Wait for the disk at each append, so that a power cut loses nothing either.
+    """
+
+    def __init__(self, directory: Path, *, fsync: bool = False) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path = directory / f"{os.getpid()}-{new_id()}{_SUFFIX}"
+        self._fsync = fsync
+        # Locked before it gets its name: nobody can take an unlocked new file for a leftover.
+        unnamed = self.path.with_suffix(".new")
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
+        self._descriptor = os.open(unnamed, flags, 0o600)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        unnamed.rename(self.path)
+
+    def append(self, event: Event) -> None:
+        """Hand one event to the operating system; it survives the process from here on.
+
+        Raises:
+            OSError: If the disk did not take it; the file then ends in a line that is passed over.
+        """
+        line = encode(event)
+        if os.write(self._descriptor, line) != len(line):
+            os.write(self._descriptor, b"\n")
+            msg = f"{self.path.name!r} took a part of a line only: is the disk full?"
+            raise OSError(msg)
+        if self._fsync:
+            os.fsync(self._descriptor)
+
+    def remove(self) -> None:
+        """Delete the file: the database has what was in it."""
+        self.path.unlink(missing_ok=True)
+        self.release()
+
+    def release(self) -> None:
+        """Leave the file to whoever stores leftovers."""
+        os.close(self._descriptor)
+
+
+def leftovers(directory: Path) -> Iterator[list[Event]]:
+    """The events of each file whose owner is gone; a file is deleted once the caller comes back.
+
+    Processes may do this at the same time: each file is given to one of them.
+    """
+    for path in sorted(directory.glob(f"*{_SUFFIX}")):
+        try:
+            descriptor = os.open(path, os.O_RDWR)
+        except FileNotFoundError:
+            continue
+        try:
+            if _owned(descriptor):
+                yield list(_read(descriptor, path.name))
+                path.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+
+
+def encode(event: Event) -> bytes:
+    """One line of a journal: what is set, without what only the writer in memory can know."""
+    row = {name: value for name, value in as_row(event).items() if value}
+    row.pop("cache_key", None)
+    row.pop("features", None)
+    try:
+        return orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # a lone surrogate, or a number over 64 bits
+        return encode(storable(event))
+
+
+def _owned(descriptor: int) -> bool:
+    """Whether the lock is ours now and the file was not removed while we waited for it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return os.fstat(descriptor).st_nlink > 0
+
+
+def _read(descriptor: int, name: str) -> Iterator[Event]:
+    with os.fdopen(os.dup(descriptor), "rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield from_row(orjson.loads(line))
+            except (ValueError, TypeError):
+                # A process was killed, or the disk filled up, in the middle of this line.
+                logger.warning("journal %s: line %d is not an event, passed over", name, number)

@@ -1,0 +1,261 @@
+"""Takes events in microseconds and brings them to the database in batches, each exactly once."""
+
+import atexit
+import logging
+import threading
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, Self
+
+from sqlalchemy import Insert
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DataError, DBAPIError, StatementError
+
+from llmops_langchain.errors import ConfigurationError, StorageError
+from llmops_langchain.ledger.event import Event, as_row, storable
+from llmops_langchain.ledger.journal import Journal, journal_directory, leftovers
+from llmops_langchain.storage import Database
+from llmops_langchain.storage.fork import on_fork
+from llmops_langchain.storage.schema import events
+
+__all__ = ["Durability", "Ledger"]
+
+logger = logging.getLogger(__name__)
+
+Durability = Literal["journal", "fsync", "commit"]
+"""What an acknowledged event survives: the process, a power cut (`fsync`), both at once (`commit`,
+without a thread or a file, at the price of a transaction an event)."""
+
+_IN_MEMORY = 10_000  # events; about 10 MB, and a third of a second of writing on SQLite
+
+# What a value that no database takes raises; the event is mended, the others are kept waiting.
+_UNSTORABLE = (DataError, OverflowError, UnicodeError, StatementError)
+
+
+class Ledger:
+    """Every event of the package goes through `record`, which never fails and never waits.
+
+    When `record` returns, the event is in this process's journal; a writer thread brings it to
+    the database within a second. What a killed process left behind, the next one stores.
+
+    Args:
+        database: Where events are kept.
+        durability: `"journal"`, `"fsync"` or `"commit"`, see `Durability`. A database in memory
+            dies with its process, so it has no journal.
+        journal_dir: Where journals lie; by default `<file>-llmops/` beside an SQLite file and
+            the user's state folder for a server.
+        batch_size: Events that make the writer start at once.
+        interval: Seconds an event waits for the writer at most.
+
+    Raises:
+        ConfigurationError: If an argument makes no sense.
+
+    Example:
+        >>> with Database("sqlite://") as database, Ledger(database) as ledger:
+        ...     ledger.record(Event(name="task.success", value=1, unit="count", ts=1_800_000_000))
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        durability: Durability = "journal",
+        journal_dir: Path | None = None,
+        batch_size: int = 500,
+        interval: float = 1.0,
+    ) -> None:
+        if durability not in ("journal", "fsync", "commit"):
+            msg = f"`durability` is 'journal', 'fsync' or 'commit', got {durability!r}"
+            raise ConfigurationError(msg)
+        if batch_size < 1 or interval <= 0:
+            msg = f"`batch_size` and `interval` must be positive, got {batch_size}, {interval}"
+            raise ConfigurationError(msg)
+        self._database, self._batch_size, self._interval = database, batch_size, interval
+        self._fsync = durability == "fsync"
+        self._commits = durability == "commit"
+        self._directory = None if self._commits else journal_directory(database, journal_dir)
+        insert = sqlite.insert if database.is_sqlite else postgresql.insert
+        self._insert: Insert = insert(events).on_conflict_do_nothing(index_elements=["id"])
+        self.dropped = 0
+        """Events that could be neither stored nor kept in a journal."""
+        self._reset()
+        on_fork(self)
+        _open_ledgers.add(self)
+
+    def record(self, event: Event) -> None:
+        """Keep one event. A failure is counted and logged, never raised: the user's call goes on."""
+        try:
+            if self._commits:
+                self._store([event])
+            else:
+                self._enqueue(event)
+        except Exception as error:  # whatever it is, the user's call did not fail
+            self._drop(error)
+
+    def flush(self) -> None:
+        """Bring everything recorded so far to the database, and what dead processes left.
+
+        Raises:
+            StorageError: If the database cannot take it; the events stay where they are.
+        """
+        with self._flushing:
+            batch, journal = self._seal()
+            try:
+                self._store(batch)
+            except BaseException:
+                self._keep(batch, journal)
+                raise
+            if journal is not None:
+                journal.remove()
+            if self._directory is not None:
+                for found in leftovers(self._directory):
+                    self._store(found)
+
+    def close(self) -> None:
+        """Flush and end the writer. If the database is away, the journal keeps the events."""
+        self._closed = True
+        self._wake()
+        try:
+            self.flush()
+        except StorageError as error:
+            logger.warning("events stay in the journal: %s", error)
+
+    def after_fork(self) -> None:
+        """Leave the parent's events, journal and thread to the parent."""
+        if self._journal is not None:
+            self._journal.release()
+        self._reset()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _reset(self) -> None:
+        self._queue: list[Event] = []
+        self._journal: Journal | None = None
+        self._writer: threading.Thread | None = None
+        self._recording, self._flushing = threading.Lock(), threading.RLock()
+        self._some, self._full = threading.Event(), threading.Event()
+        self._closed = False
+
+    def _enqueue(self, event: Event) -> None:
+        with self._recording:
+            self._journalled(event)
+            self._queue.append(event)
+            waiting = len(self._queue)
+            if waiting >= _IN_MEMORY and self._journal is not None:
+                # The database is slow or away: the journal remembers, this process need not.
+                self._journal.release()
+                self._queue, self._journal = [], None
+        self._notify(waiting)
+
+    def _journalled(self, event: Event) -> None:
+        """Append to the journal; without a disk for it, the event waits in memory alone."""
+        if self._directory is None:
+            return
+        try:
+            if self._journal is None:
+                self._journal = Journal(self._directory, fsync=self._fsync)
+            self._journal.append(event)
+        except OSError as error:
+            logger.warning("no journal, events wait in memory: %s", error)
+
+    def _notify(self, waiting: int) -> None:
+        if waiting == 1:
+            self._some.set()
+            if self._writer is None and not self._closed:
+                self._writer = _start_writer(self)
+        elif waiting == self._batch_size:
+            self._full.set()
+        elif waiting >= _IN_MEMORY and self._directory is None:
+            self.flush()
+
+    def _seal(self) -> tuple[list[Event], Journal | None]:
+        """Take what is waiting; what comes now goes to a new queue and a new journal."""
+        with self._recording:
+            batch, journal = self._queue, self._journal
+            self._queue, self._journal = [], None
+            self._some.clear()
+            self._full.clear()
+        return batch, journal
+
+    def _keep(self, batch: list[Event], journal: Journal | None) -> None:
+        """Nothing of a failed batch is lost: its journal is left to the next flush, or it waits."""
+        if journal is not None:
+            journal.release()
+        else:
+            with self._recording:
+                self._queue = batch + self._queue
+        self._some.set()
+
+    def _store(self, batch: list[Event]) -> None:
+        if not batch:
+            return
+        try:
+            self._insert_rows(batch)
+        except _UNSTORABLE as error:
+            if isinstance(error, DBAPIError) and not isinstance(error, DataError):
+                raise
+            self._store_one_by_one(batch)
+
+    def _store_one_by_one(self, batch: list[Event]) -> None:
+        for event in batch:
+            try:
+                self._insert_rows([storable(event)])
+            except _UNSTORABLE as error:
+                self._drop(error)
+
+    def _insert_rows(self, batch: Iterable[Event]) -> None:
+        with self._database.begin() as connection:
+            connection.execute(self._insert, [as_row(event) for event in batch])
+
+    def _drop(self, error: Exception) -> None:
+        self.dropped += 1
+        # Its class alone: the text of an error may quote what was to be stored.
+        logger.error("an event was dropped (%d so far): %s", self.dropped, type(error).__name__)
+
+    def _wake(self) -> None:
+        self._some.set()
+        self._full.set()
+
+    def _flush_quietly(self) -> None:
+        try:
+            self.flush()
+        except Exception as error:  # the thread must live on, whatever a driver raises
+            logger.warning("events wait for the database: %s", error)
+
+
+def _start_writer(ledger: Ledger) -> threading.Thread:
+    some, full, interval = ledger._some, ledger._full, ledger._interval  # noqa: SLF001 - its own writer
+    # A weak reference: a ledger that is dropped without `close` ends its thread.
+    seen = weakref.ref(ledger, lambda _: (some.set(), full.set()))
+    thread = threading.Thread(
+        target=_write, args=(seen, some, full, interval), name="llmops-writer", daemon=True
+    )
+    thread.start()
+    return thread
+
+
+def _write(
+    seen: "weakref.ref[Ledger]", some: threading.Event, full: threading.Event, interval: float
+) -> None:
+    while True:
+        some.wait()
+        full.wait(interval)
+        ledger = seen()
+        if ledger is None or ledger._closed:  # noqa: SLF001
+            return
+        ledger._flush_quietly()  # noqa: SLF001
+        del ledger
+
+
+_open_ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_ledgers() -> None:
+    for ledger in list(_open_ledgers):
+        ledger.close()

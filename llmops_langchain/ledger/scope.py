@@ -1,0 +1,90 @@
+"""For whom and for what a call is made: `track(...)` says it, `config["metadata"]` fills the rest."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+__all__ = ["Scope", "current_scope", "track"]
+
+_METADATA_KEYS = {
+    name: (name, f"{name}_id") for name in ("workspace", "project", "task", "user", "agent")
+} | {"thread": ("thread_id", "session_id")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Whom a call is attributed to. `None` means: nobody said."""
+
+    workspace: str | None = None
+    project: str | None = None
+    task: str | None = None
+    user: str | None = None
+    agent: str | None = None
+    thread: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def filled_from(self, metadata: Mapping[str, Any]) -> "Scope":
+        """The same scope, with what is `None` taken from LangChain's `config["metadata"]`.
+
+        What `track` said stays: a config that comes from a client cannot pick another tenant.
+        """
+        found = {
+            name: str(metadata[key])
+            for name, keys in _METADATA_KEYS.items()
+            if getattr(self, name) is None
+            for key in keys[::-1]
+            if metadata.get(key) is not None
+        }
+        return replace(self, **found) if found else self
+
+
+_scope: ContextVar[Scope] = ContextVar("llmops_scope", default=Scope())
+
+
+def current_scope() -> Scope:
+    """The scope of the innermost `track`; an empty one outside of any.
+
+    It follows asyncio tasks and LangChain's executors; a plain `threading.Thread` starts empty.
+    """
+    return _scope.get()
+
+
+@contextmanager
+def track(
+    *,
+    workspace: str | None = None,
+    project: str | None = None,
+    task: str | None = None,
+    user: str | None = None,
+    agent: str | None = None,
+    thread: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Iterator[Scope]:
+    """Attribute everything inside to this scope; what is `None` is inherited, tags are added.
+
+    Yields:
+        The scope that is in force inside.
+
+    Example:
+        >>> with track(workspace="acme", tags={"env": "dev"}), track(project="shop") as scope:
+        ...     print(scope.workspace, scope.project, scope.tags)
+        acme shop {'env': 'dev'}
+    """
+    outer = _scope.get()
+    named = {
+        "workspace": workspace,
+        "project": project,
+        "task": task,
+        "user": user,
+        "agent": agent,
+        "thread": thread,
+    }
+    given = {name: value for name, value in named.items() if value is not None}
+    inner = replace(outer, **given, tags={**outer.tags, **(tags or {})})  # type: ignore[arg-type]  # mypy reads ** as Mapping too
+    token = _scope.set(inner)
+    try:
+        yield inner
+    finally:
+        _scope.reset(token)

@@ -1,0 +1,59 @@
+"""Everything that can be set, in one frozen record that the environment can fill."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from llmops_langchain.errors import ConfigurationError
+from llmops_langchain.ledger import Durability
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the parts of one `LLMOps` behave.
+
+    Example:
+        >>> Settings.from_env({"LLMOPS_CACHE_TTL": "60"}).cache_ttl
+        60.0
+    """
+
+    disabled: bool = False
+    """Every part passes through: nothing is cached, cut, counted or stored."""
+    auto_migrate: bool = True
+    """Bring the tables up to date at first use; else run `llmops db upgrade`."""
+    db_schema: str | None = None
+    """PostgreSQL schema the tables live in."""
+    lock_timeout: float = 10.0
+    """Seconds to wait for another process's write lock on SQLite."""
+    durability: Durability = "journal"
+    """What an acknowledged event survives: `journal` a killed process, `fsync` a power cut too,
+    `commit` is both, without a thread or a file, at a transaction an event."""
+    journal_dir: Path | None = None
+    """Where journals lie; by default beside the SQLite file, or in the user's state folder."""
+    cache_ttl: float | None = 3600.0
+    """Seconds until a cached answer expires; `None` keeps it until it is cleared."""
+    cache_max_items: int = 1000
+    """Answers kept in memory in front of the database; 0 for none."""
+
+    @classmethod
+    def from_env(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Settings from variables such as `LLMOPS_DISABLED=1`; unset ones keep their default.
+
+        Raises:
+            ConfigurationError: If a value is not of its setting's type; it names the variable.
+        """
+        given = os.environ if environment is None else environment
+        names = {each.name: f"LLMOPS_{each.name.upper()}" for each in fields(cls)}
+        found = {name: given[key] for name, key in names.items() if given.get(key)}
+        try:
+            return TypeAdapter(cls).validate_python(found)
+        except ValidationError as error:
+            wrong = error.errors(include_url=False, include_input=False)
+            told = "; ".join(f"{names[str(each['loc'][0])]}: {each['msg']}" for each in wrong)
+            raise ConfigurationError(told) from None

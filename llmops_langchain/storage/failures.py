@@ -1,0 +1,93 @@
+"""What a driver's error means to the user, and the way out of it."""
+
+from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError
+
+from llmops_langchain.errors import (
+    DatabaseCorruptError,
+    DatabaseLockedError,
+    DatabaseReadOnlyError,
+    DatabaseUnavailableError,
+    StorageError,
+)
+
+__all__ = ["storage_error"]
+
+# The drivers' own words, the error they stand for, and what the user can do.
+_MEANINGS: tuple[tuple[str, type[StorageError], str], ...] = (
+    (
+        "database is locked",
+        DatabaseLockedError,
+        "another process kept the write lock; raise `lock_timeout`, keep transactions short, or "
+        "move to PostgreSQL",
+    ),
+    (
+        "database table is locked",
+        DatabaseLockedError,
+        "a transaction of the same process holds it; `begin()` does not nest",
+    ),
+    (
+        "cannot start a transaction within a transaction",
+        DatabaseLockedError,
+        "this thread is inside `begin()` already, and transactions do not nest",
+    ),
+    (
+        "lock timeout",
+        DatabaseLockedError,
+        "another transaction holds the row; try again",
+    ),
+    (
+        "readonly database",
+        DatabaseReadOnlyError,
+        "open it without `mode=ro`, or give the process write access to the file and its folder",
+    ),
+    (
+        "read-only transaction",
+        DatabaseReadOnlyError,
+        "connect to the primary, not to a read replica",
+    ),
+    (
+        "file is not a database",
+        DatabaseCorruptError,
+        "the URL names a file of another kind; it was left as it is",
+    ),
+    (
+        "malformed",
+        DatabaseCorruptError,
+        "restore it from a backup, or run `sqlite3 FILE .recover`",
+    ),
+    (
+        "unable to open database file",
+        DatabaseUnavailableError,
+        "create the folder, and give the process write access to it",
+    ),
+    (
+        "database or disk is full",
+        DatabaseUnavailableError,
+        "free some space on the disk of the database",
+    ),
+    (
+        "permission denied",
+        DatabaseUnavailableError,
+        "grant the login the rights on the schema and its tables",
+    ),
+)
+
+
+def storage_error(error: Exception, url: URL) -> StorageError | None:
+    """The typed error for a driver's error; `None` where it is the caller's (a broken constraint).
+
+    Passwords in the URL are masked, and the statement's values are left out.
+    """
+    said = str(error.orig if isinstance(error, DBAPIError) else error)
+    where = url.render_as_string(hide_password=True)
+    for words, kind, way_out in _MEANINGS:
+        if words in said:
+            return kind(f"{where!r}: {said.strip()}: {way_out}")
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    if lost or "connection" in said.lower():
+        return DatabaseUnavailableError(
+            f"{where!r}: {said.strip()}: check that the server runs and that host, port, "
+            "database and login are right"
+        )
+    return None

@@ -1,0 +1,102 @@
+"""Every table of the package, on one screen; each change is a revision in `migrations/`."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    false,
+)
+
+from llmops_langchain.storage.types import Id, NanoDollars, Seconds, Tags
+
+__all__ = ["SCHEMA_VERSION", "VERSION_TABLE", "cache_entries", "events", "metadata"]
+
+SCHEMA_VERSION = "1.1"
+"""`major.minor` of the newest revision. Within a major, revisions only add nullable or defaulted
+columns and new tables, so code of an earlier minor goes on working beside newer code."""
+
+VERSION_TABLE = "llmops_alembic_version"
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False, server_default="0")
+
+
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False, server_default=false())
+
+
+events = Table(
+    "llmops_events",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("ts", Seconds, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("value", Seconds),
+    Column("unit", Text),
+    # Scope. `user` alone would be PostgreSQL's own word for the login role, hence `user_id`.
+    Column("workspace", Text),
+    Column("project", Text),
+    Column("task", Text),
+    Column("user_id", Text, key="user"),
+    Column("agent", Text),
+    Column("thread", Text),
+    Column("tags", Tags),
+    # What was called.
+    Column("provider", Text),
+    Column("model", Text),
+    Column("tier", Text),
+    Column("run_id", Id),
+    Column("parent_run_id", Id),
+    # What it used. `input_tokens` and `output_tokens` are totals, the others parts of them.
+    _count("input_tokens"),
+    _count("output_tokens"),
+    _count("cached_tokens"),
+    _count("written_tokens"),
+    _count("reasoning_tokens"),
+    _count("audio_tokens"),
+    Column("cost", NanoDollars, nullable=False, server_default="0"),
+    Column("saved", NanoDollars, nullable=False, server_default="0"),
+    Column("price_version", Text),
+    # How it went.
+    Column("latency", Seconds),
+    Column("time_to_first_token", Seconds),
+    Column("status", Text, nullable=False, server_default="ok"),
+    Column("error_class", Text),
+    Column("cache_tier", Text),
+    _flag("estimated"),
+    _flag("unpriced"),
+    _flag("aborted"),
+    _flag("routed"),
+    Column("trimmed_tokens", BigInteger, nullable=False, server_default="0"),
+    # For replay: an HMAC of the call's key and a small vector, never text.
+    Column("cache_key", LargeBinary),
+    Column("features", LargeBinary),
+    Index(None, "name", "ts"),
+    Index(None, "workspace", "project", "ts"),
+)
+
+cache_entries = Table(
+    "llmops_cache_entries",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    Column("created_at", Seconds, nullable=False),
+    Column("expires_at", Seconds, index=True),
+)
