@@ -1,3 +1,100 @@
-"""Plug-ins for LangChain and LangGraph over one embedded database."""
+"""Plug-ins for LangChain and LangGraph over one embedded database.
+
+`LLMOps` holds the parts together; each works alone too. Names load when they are first used, so
+`import llmops_langchain` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmops_langchain.analytics import Analytics, CostReport, ModelCost
+    from llmops_langchain.cache import CacheStats, ResponseCache
+    from llmops_langchain.callbacks import UsageCallbackHandler
+    from llmops_langchain.errors import (
+        ConfigurationError,
+        ContextWindowError,
+        DatabaseCorruptError,
+        DatabaseLockedError,
+        DatabaseReadOnlyError,
+        DatabaseUnavailableError,
+        LLMOpsError,
+        MissingExtraError,
+        SchemaVersionError,
+        StorageError,
+    )
+    from llmops_langchain.ledger import Event, Ledger, Scope
+    from llmops_langchain.memory import ContextStatus, ContextWindow, Trim
+    from llmops_langchain.ops import LLMOps
+    from llmops_langchain.settings import Settings
+    from llmops_langchain.storage import Database
+    from llmops_langchain.tokens import count_tokens
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Analytics",
+    "CacheStats",
+    "ConfigurationError",
+    "ContextStatus",
+    "ContextWindow",
+    "ContextWindowError",
+    "CostReport",
+    "Database",
+    "DatabaseCorruptError",
+    "DatabaseLockedError",
+    "DatabaseReadOnlyError",
+    "DatabaseUnavailableError",
+    "Event",
+    "LLMOps",
+    "LLMOpsError",
+    "Ledger",
+    "MissingExtraError",
+    "ModelCost",
+    "ResponseCache",
+    "SchemaVersionError",
+    "Scope",
+    "Settings",
+    "StorageError",
+    "Trim",
+    "UsageCallbackHandler",
+    "count_tokens",
+]
+
+_HOMES = {
+    "analytics": ("Analytics", "CostReport", "ModelCost"),
+    "cache": ("CacheStats", "ResponseCache"),
+    "callbacks": ("UsageCallbackHandler",),
+    "errors": (
+        "ConfigurationError",
+        "ContextWindowError",
+        "DatabaseCorruptError",
+        "DatabaseLockedError",
+        "DatabaseReadOnlyError",
+        "DatabaseUnavailableError",
+        "LLMOpsError",
+        "MissingExtraError",
+        "SchemaVersionError",
+        "StorageError",
+    ),
+    "ledger": ("Event", "Ledger", "Scope"),
+    "memory": ("ContextStatus", "ContextWindow", "Trim"),
+    "ops": ("LLMOps",),
+    "settings": ("Settings",),
+    "storage": ("Database",),
+    "tokens": ("count_tokens",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

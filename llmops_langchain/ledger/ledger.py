@@ -47,6 +47,7 @@ class Ledger:
             the user's state folder for a server.
         batch_size: Events that make the writer start at once.
         interval: Seconds an event waits for the writer at most.
+        disabled: Record nothing.
 
     Raises:
         ConfigurationError: If an argument makes no sense.
@@ -64,6 +65,7 @@ class Ledger:
         journal_dir: Path | None = None,
         batch_size: int = 500,
         interval: float = 1.0,
+        disabled: bool = False,
     ) -> None:
         if durability not in ("journal", "fsync", "commit"):
             msg = f"`durability` is 'journal', 'fsync' or 'commit', got {durability!r}"
@@ -73,7 +75,7 @@ class Ledger:
             raise ConfigurationError(msg)
         self._database, self._batch_size, self._interval = database, batch_size, interval
         self._fsync = durability == "fsync"
-        self._commits = durability == "commit"
+        self._commits, self._disabled = durability == "commit", disabled
         self._directory = None if self._commits else journal_directory(database, journal_dir)
         insert = sqlite.insert if database.is_sqlite else postgresql.insert
         self._insert: Insert = insert(events).on_conflict_do_nothing(index_elements=["id"])
@@ -84,13 +86,15 @@ class Ledger:
         _open_ledgers.add(self)
 
     def record(self, event: Event) -> None:
-        """Keep one event. A failure is counted and logged, never raised: the user's call goes on."""
+        """Keep one event. A failure is counted and logged, never raised."""
+        if self._disabled:
+            return
         try:
             if self._commits:
                 self._store([event])
             else:
                 self._enqueue(event)
-        except Exception as error:  # whatever it is, the user's call did not fail
+        except Exception as error:  # noqa: BLE001 - whatever it is, the user's call did not fail
             self._drop(error)
 
     def flush(self) -> None:
@@ -115,7 +119,7 @@ class Ledger:
     def close(self) -> None:
         """Flush and end the writer. If the database is away, the journal keeps the events."""
         self._closed = True
-        self._wake()
+        _set(self._some, self._full)
         try:
             self.flush()
         except StorageError as error:
@@ -217,21 +221,22 @@ class Ledger:
         # Its class alone: the text of an error may quote what was to be stored.
         logger.error("an event was dropped (%d so far): %s", self.dropped, type(error).__name__)
 
-    def _wake(self) -> None:
-        self._some.set()
-        self._full.set()
-
     def _flush_quietly(self) -> None:
         try:
             self.flush()
-        except Exception as error:  # the thread must live on, whatever a driver raises
+        except Exception as error:  # noqa: BLE001 - the thread must live on, whatever a driver raises
             logger.warning("events wait for the database: %s", error)
+
+
+def _set(*signals: threading.Event) -> None:
+    for signal in signals:
+        signal.set()
 
 
 def _start_writer(ledger: Ledger) -> threading.Thread:
     some, full, interval = ledger._some, ledger._full, ledger._interval  # noqa: SLF001 - its own writer
     # A weak reference: a ledger that is dropped without `close` ends its thread.
-    seen = weakref.ref(ledger, lambda _: (some.set(), full.set()))
+    seen = weakref.ref(ledger, lambda _: _set(some, full))
     thread = threading.Thread(
         target=_write, args=(seen, some, full, interval), name="llmops-writer", daemon=True
     )

@@ -1,10 +1,10 @@
-"""For whom and for what a call is made: `track(...)` says it, `config["metadata"]` fills the rest."""
+"""For whom a call is made: `track(...)` says it, `config["metadata"]` fills the rest."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 __all__ = ["Scope", "current_scope", "track"]
 
@@ -37,10 +37,11 @@ class Scope:
             for key in keys[::-1]
             if metadata.get(key) is not None
         }
-        return replace(self, **found) if found else self
+        return replace(self, **cast("Any", found)) if found else self
 
 
-_scope: ContextVar[Scope] = ContextVar("llmops_scope", default=Scope())
+_NOBODY = Scope()
+_scope: ContextVar[Scope] = ContextVar("llmops_scope", default=_NOBODY)
 
 
 def current_scope() -> Scope:
@@ -82,7 +83,7 @@ def track(
         "thread": thread,
     }
     given = {name: value for name, value in named.items() if value is not None}
-    inner = replace(outer, **given, tags={**outer.tags, **(tags or {})})  # type: ignore[arg-type]  # mypy reads ** as Mapping too
+    inner = replace(outer, **cast("Any", given), tags={**outer.tags, **(tags or {})})
     token = _scope.set(inner)
     try:
         yield inner

@@ -26,7 +26,11 @@ from llmops_langchain.storage.schema import SCHEMA_VERSION
 
 __all__ = ["Database"]
 
-_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+_DRIVERS = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+}
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
@@ -73,6 +77,9 @@ class Database:
         self.schema = schema
         self._auto_migrate, self._lock_timeout = auto_migrate, lock_timeout
         self._closed = False
+        self._engine: Engine | None = None
+        self._reader: Engine | None = None
+        self._opening = threading.RLock()
         self._reset()
         _check_driver(self.url)
         on_fork(self)
@@ -136,7 +143,7 @@ class Database:
             try:
                 cursor = pooled.cursor()
                 cursor.execute(sql, [values[name] for name in names])
-                return cursor.fetchone()  # type: ignore[return-value]  # the DBAPI says Any row
+                return cursor.fetchone()
             finally:
                 pooled.close()
 
@@ -172,8 +179,7 @@ class Database:
         self.close()
 
     def _reset(self) -> None:
-        self._engine: Engine | None = None
-        self._reader: Engine | None = None
+        self._engine = self._reader = None
         self._checked = False
         self._compiled: dict[Select[Any], tuple[str, tuple[str, ...]]] = {}
         self._opening = threading.RLock()

@@ -18,8 +18,7 @@ _MEANINGS: tuple[tuple[str, type[StorageError], str], ...] = (
     (
         "database is locked",
         DatabaseLockedError,
-        "another process kept the write lock; raise `lock_timeout`, keep transactions short, or "
-        "move to PostgreSQL",
+        "another process kept the write lock: raise `lock_timeout`, or move to PostgreSQL",
     ),
     (
         "database table is locked",

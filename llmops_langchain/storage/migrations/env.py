@@ -4,13 +4,15 @@ from alembic import context
 
 from llmops_langchain.storage.schema import VERSION_TABLE, metadata
 
-options = {"target_metadata": metadata, "version_table": VERSION_TABLE}
 given = context.config.attributes
-
-if context.is_offline_mode():
-    context.configure(dialect_name=given["dialect"], literal_binds=True, **options)
-else:
-    context.configure(connection=given["connection"], render_as_batch=True, **options)
+context.configure(
+    connection=given.get("connection"),
+    dialect_name=given.get("dialect"),
+    target_metadata=metadata,
+    version_table=VERSION_TABLE,
+    literal_binds=context.is_offline_mode(),
+    render_as_batch=True,
+)
 
 with context.begin_transaction():
     context.run_migrations()

@@ -16,7 +16,9 @@ def _counts(*names: str) -> list[sa.Column[int]]:
 
 
 def _flags(*names: str) -> list[sa.Column[bool]]:
-    return [sa.Column(name, sa.Boolean, nullable=False, server_default=sa.false()) for name in names]
+    return [
+        sa.Column(name, sa.Boolean, nullable=False, server_default=sa.false()) for name in names
+    ]
 
 
 def _texts(*names: str) -> list[sa.Column[str]]:

@@ -1,0 +1,120 @@
+"""Lay a `ResponseCache` over one chat model; streams pass it by."""
+
+import logging
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.callbacks.manager import BaseRunManager
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult, Generation
+from langchain_core.runnables import Runnable
+from langchain_core.runnables.config import run_in_executor
+
+from llmops_langchain.cache.response_cache import ResponseCache
+from llmops_langchain.ledger import current_scope
+from llmops_langchain.wrapping import call_key, layered
+
+__all__ = ["cached"]
+
+logger = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=Runnable[Any, Any])
+
+if TYPE_CHECKING:
+    _ChatModel = BaseChatModel
+else:
+    # A plain mix-in at run time: fields of `BaseChatModel` would hide those of the model below.
+    _ChatModel = object
+
+# A model without an async method of its own enters `_agenerate` and then `_generate`.
+_inside: ContextVar[object] = ContextVar("llmops_inside_cached", default=None)
+
+
+def cached(model: M, cache: ResponseCache) -> M:
+    """A copy of `model` that looks into `cache` before it asks, and keeps what it is told.
+
+    It stays an instance of the model's class. Answers belong to the workspace of `track(...)`, or
+    of `config["metadata"]["workspace"]` where `track` names none.
+
+    Args:
+        model: A chat model, or a binding around one (`model.bind_tools(…)`).
+        cache: Where answers are kept.
+
+    Raises:
+        ConfigurationError: If there is no chat model to wrap.
+    """
+    return layered(model, CachedAnswers, cache, cache=False)
+
+
+class CachedAnswers(_ChatModel):
+    """The layer: a lookup before the model's own `_generate`, an update after it."""
+
+    _llmops_layer = True
+    _llmops: Mapping[type, Any]
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        cache: ResponseCache = self._llmops[CachedAnswers]
+        key = None if _inside.get() is self else self._key(messages, run_manager, stop, kwargs)
+        if key is None:
+            return super()._generate(messages, stop, run_manager, **kwargs)  # type: ignore[safe-super]  # a concrete model lies below
+        if (hit := cache.find(key)) is not None:
+            return _result(hit)
+        token = _inside.set(self)
+        try:
+            answer = super()._generate(messages, stop, run_manager, **kwargs)  # type: ignore[safe-super]  # as above
+        finally:
+            _inside.reset(token)
+        cache.keep(key, answer.generations)
+        return answer
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        cache: ResponseCache = self._llmops[CachedAnswers]
+        key = None if _inside.get() is self else self._key(messages, run_manager, stop, kwargs)
+        if key is None:
+            return await super()._agenerate(messages, stop=stop, run_manager=run_manager, **kwargs)
+        if (hit := await cache.afind(key)) is not None:
+            return _result(hit)
+        token = _inside.set(self)
+        try:
+            answer = await super()._agenerate(
+                messages, stop=stop, run_manager=run_manager, **kwargs
+            )
+        finally:
+            _inside.reset(token)
+        await run_in_executor(None, cache.keep, key, answer.generations)
+        return answer
+
+    def _key(
+        self,
+        messages: list[BaseMessage],
+        run_manager: BaseRunManager | None,
+        stop: list[str] | None,
+        kwargs: Mapping[str, Any],
+    ) -> bytes | None:
+        """The call's key; `None` if it has none, and then the model is simply asked."""
+        metadata = run_manager.metadata if run_manager else {}
+        workspace = current_scope().filled_from(metadata).workspace or ""
+        try:
+            return call_key(self, messages, scope=workspace, stop=stop, **kwargs)
+        except (TypeError, ValueError) as error:
+            logger.info("a call without a key was not cached: %s", type(error).__name__)
+            return None
+
+
+def _result(hit: list[Generation]) -> ChatResult:
+    return ChatResult(generations=[each for each in hit if isinstance(each, ChatGeneration)])

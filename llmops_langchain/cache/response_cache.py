@@ -1,0 +1,243 @@
+"""A LangChain cache that bills nothing twice, hands out copies, and never breaks a call."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+from langchain_core.caches import RETURN_VAL_TYPE, BaseCache
+from langchain_core.messages import AIMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.outputs import ChatGeneration, Generation
+from langchain_core.runnables.config import run_in_executor
+from sqlalchemy import bindparam, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+from typing_extensions import override
+
+from llmops_langchain.cache.codec import decode, encode
+from llmops_langchain.cache.recent import Entry, RecentAnswers
+from llmops_langchain.cache.stats import CacheStats, Counter
+from llmops_langchain.clock import Clock, system_clock
+from llmops_langchain.errors import ConfigurationError, LLMOpsError
+from llmops_langchain.ledger import current_scope
+from llmops_langchain.storage import Database
+from llmops_langchain.storage.schema import cache_entries
+from llmops_langchain.storage.types import new_id
+from llmops_langchain.wrapping import digest
+
+__all__ = ["ResponseCache"]
+
+logger = logging.getLogger(__name__)
+
+_COLUMNS = cache_entries.c
+_FOUND = select(_COLUMNS.value, _COLUMNS.created_at, _COLUMNS.expires_at).where(
+    _COLUMNS.key == bindparam("key")
+)
+_STALE = delete(cache_entries).where(_COLUMNS.expires_at <= bindparam("now"))
+
+# The words of providers for "this answer is not whole".
+_UNFINISHED = frozenset(
+    ("content_filter", "error", "length", "max_tokens", "recitation", "refusal", "safety")
+)
+_SECONDS_BETWEEN_WARNINGS = 60.0
+
+
+class ResponseCache(BaseCache):
+    """Answers that were paid for once, found again while they are fresh.
+
+    Use it as `set_llm_cache(cache)`, or lay it over one model with `ops.cached(model)`. A hit is a
+    copy with a fresh message id and no usage, so nothing is billed twice; where it came from stands
+    in `response_metadata["llmops_cache"]`. Answers belong to the workspace of `track(...)`: two
+    workspaces never share one. Any failure of the store is a miss, is counted in `stats()`, and is
+    logged without prompt or answer. Threads, asyncio tasks and processes may share it.
+
+    Args:
+        database: Where answers are kept.
+        ttl: Seconds until an answer expires; `None` keeps it until `clear`.
+        max_items: Answers kept in memory in front of the database, least recently used out first.
+        disabled: Find and keep nothing.
+        clock: Returns seconds since the Unix epoch.
+
+    Raises:
+        ConfigurationError: If `ttl` is not positive or `max_items` is negative.
+
+    Example:
+        >>> from langchain_core.outputs import Generation
+        >>> cache = ResponseCache(Database("sqlite://"))
+        >>> cache.update("prompt", "model", [Generation(text="answer")])
+        >>> cache.lookup("prompt", "model")[0].text
+        'answer'
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        ttl: float | None = 3600.0,
+        max_items: int = 1000,
+        disabled: bool = False,
+        clock: Clock = system_clock,
+    ) -> None:
+        if ttl is not None and not ttl > 0:
+            msg = f"`ttl` is in seconds and must be positive, got {ttl!r}"
+            raise ConfigurationError(msg)
+        if max_items < 0:
+            msg = f"`max_items` must not be negative, got {max_items!r}"
+            raise ConfigurationError(msg)
+        self._database, self._ttl, self._clock = database, ttl, clock
+        self._disabled = disabled
+        self._recent = RecentAnswers(max_items)
+        self._counter = Counter()
+        self._warned_at = float("-inf")
+        upsert = (sqlite.insert if database.is_sqlite else postgresql.insert)(cache_entries)
+        fields = {name: upsert.excluded[name] for name in ("value", "created_at", "expires_at")}
+        self._upsert = upsert.on_conflict_do_update(index_elements=["key"], set_=fields)
+
+    @override
+    def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
+        return self.find(_core_key(prompt, llm_string))
+
+    @override
+    def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
+        self.keep(_core_key(prompt, llm_string), return_val)
+
+    @override
+    async def alookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
+        return await self.afind(_core_key(prompt, llm_string))
+
+    @override
+    async def aupdate(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
+        await run_in_executor(None, self.keep, _core_key(prompt, llm_string), return_val)
+
+    @override
+    def clear(self, **kwargs: Any) -> None:
+        """Forget every answer of every workspace.
+
+        Raises:
+            StorageError: If the database cannot do it.
+        """
+        self._recent.clear()
+        with self._database.begin() as connection:
+            connection.execute(delete(cache_entries))
+
+    def find(self, key: bytes) -> list[Generation] | None:
+        """The fresh answer kept under `key`; `None` on a miss or a failure."""
+        if self._disabled:
+            return None
+        try:
+            return self._answer(self._recent.get(key) or self._load(key))
+        except Exception as error:  # noqa: BLE001 - a broken store or row must not break the user's call
+            self._fail(error)
+            return None
+
+    async def afind(self, key: bytes) -> list[Generation] | None:
+        """`find` for asyncio: from memory at once, from the database in a worker thread."""
+        if self._disabled or self._recent.get(key) is not None:
+            return self.find(key)
+        return await run_in_executor(None, self.find, key)
+
+    def keep(self, key: bytes, generations: Sequence[Generation]) -> None:
+        """Keep whole answers under `key`; others are counted as refused."""
+        if self._disabled:
+            return
+        if not _are_whole(generations):
+            self._counter.add("refused")
+            return
+        try:
+            self._save(key, encode(generations))
+            self._counter.add("stored")
+        except Exception as error:  # noqa: BLE001 - the answer was paid for and goes to the user
+            self._fail(error)
+
+    def stats(self) -> CacheStats:
+        """What this cache did in this process."""
+        return self._counter.stats()
+
+    def _answer(self, entry: Entry | None) -> list[Generation] | None:
+        now = self._clock()
+        if entry is None or not entry.is_fresh(now):
+            self._counter.add("misses")
+            return None
+        answer = [_marked(each, now - entry.created_at) for each in decode(entry.value)]
+        self._counter.add("hits")
+        return answer
+
+    def _load(self, key: bytes) -> Entry | None:
+        row = self._database.read_one(_FOUND, key=key)
+        if row is None:
+            return None
+        entry = Entry(*row)
+        self._recent.put(key, entry)
+        return entry
+
+    def _save(self, key: bytes, value: bytes) -> None:
+        now = self._clock()
+        entry = Entry(value, now, None if self._ttl is None else now + self._ttl)
+        self._recent.put(key, entry)
+        with self._database.begin() as connection:
+            connection.execute(self._upsert, {"key": key, **asdict(entry)})
+            # Keys are hashes: this is one answer in 256, and no counter to share.
+            if key[-1] == 0:
+                connection.execute(_STALE, {"now": now})
+
+    def _fail(self, error: Exception) -> None:
+        """Count it, and say so once a minute: its class and the store's words, no prompt."""
+        self._counter.add("errors")
+        now = self._clock()
+        if now - self._warned_at >= _SECONDS_BETWEEN_WARNINGS:
+            self._warned_at = now
+            said = error if isinstance(error, LLMOpsError) else type(error).__name__
+            logger.warning("the cache failed, the model is asked instead: %s", said)
+
+
+def _core_key(prompt: str, llm_string: str) -> bytes:
+    """The key of LangChain's own arguments, for the workspace of `track(...)`."""
+    workspace = current_scope().workspace or ""
+    parts = ("core/1", workspace, llm_string, _without_bookkeeping(prompt))
+    return digest(part.encode("utf-8", "surrogatepass") for part in parts)
+
+
+def _without_bookkeeping(prompt: str) -> str:
+    """The prompt without what earlier answers cost: a repeated conversation stays equal."""
+    try:
+        messages = orjson.loads(prompt)
+        for message in messages:
+            for name in ("id", "response_metadata", "usage_metadata"):
+                message["kwargs"].pop(name, None)
+        return orjson.dumps(messages).decode()
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return prompt  # a text model's prompt is no JSON of messages
+
+
+def _are_whole(generations: Sequence[Generation]) -> bool:
+    return bool(generations) and all(_is_whole(each) for each in generations)
+
+
+def _is_whole(generation: Generation) -> bool:
+    info = dict(generation.generation_info or {})
+    if not isinstance(generation, ChatGeneration):
+        return bool(generation.text) and not _is_unfinished(info)
+    message = generation.message
+    has_content = bool(message.content) or bool(getattr(message, "tool_calls", None))
+    return has_content and not _is_unfinished({**info, **message.response_metadata})
+
+
+def _is_unfinished(info: Mapping[str, Any]) -> bool:
+    reason = info.get("finish_reason") or info.get("stop_reason") or info.get("done_reason")
+    return str(reason).lower() in _UNFINISHED
+
+
+def _marked(generation: Generation, age: float) -> Generation:
+    """The answer as a hit: a fresh id, no usage to bill, and a note of where it came from.
+
+    A message that keeps its id would replace the earlier answer of its thread in LangGraph.
+    """
+    message = getattr(generation, "message", None)
+    if not isinstance(message, AIMessage):
+        return generation
+    mark = {"tier": "exact", "age": age, "usage_metadata": message.usage_metadata}
+    message.id = f"lc_run--{new_id()}"
+    message.usage_metadata = UsageMetadata(input_tokens=0, output_tokens=0, total_tokens=0)
+    message.response_metadata["llmops_cache"] = mark
+    return generation

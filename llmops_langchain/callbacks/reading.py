@@ -1,0 +1,110 @@
+"""What a provider's answer says about its usage, in one record; pure functions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import AIMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.outputs import ChatGeneration, Generation, LLMResult
+
+from llmops_langchain.ledger import CacheTier
+from llmops_langchain.models import TokenUsage
+
+__all__ = ["Answer", "read_answer"]
+
+_PRICED_TIERS = frozenset({"flex", "batch", "priority"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What one `LLMResult` tells."""
+
+    usage: TokenUsage | None
+    """Tokens of the call that was paid for; `None` if the provider sent none."""
+    model: str | None
+    """The name under which the provider answered."""
+    tier: str | None
+    """Service tier that changes the price."""
+    cache_tier: CacheTier | None
+    """Which cache answered, `None` if the model did."""
+    text: str
+    """The answer's text, to estimate from."""
+
+
+def read_answer(result: LLMResult) -> Answer:
+    """The answer of one run. With `n > 1` every generation repeats the whole call's usage."""
+    first = _first(result)
+    message = first.message if isinstance(first, ChatGeneration) else None
+    said = dict(message.response_metadata) if message else {}
+    output = result.llm_output or {}
+    tier = _tier(said, message)
+    return Answer(
+        usage=_usage(message, said, output, tier),
+        model=said.get("model_name") or said.get("model") or output.get("model_name") or None,
+        tier=tier,
+        cache_tier=_cache_tier(message, said, result),
+        text="".join(each.text for each in result.generations[0]) if result.generations else "",
+    )
+
+
+def _first(result: LLMResult) -> Generation | None:
+    found = result.generations[0][0] if result.generations and result.generations[0] else None
+    return found if isinstance(found, Generation) else None
+
+
+def _cache_tier(message: object, said: Mapping[str, Any], result: LLMResult) -> CacheTier | None:
+    """Ours marks its hits; on a hit of any other, core adds a cost of 0 and has no output."""
+    if mark := said.get("llmops_cache"):
+        return "semantic" if mark["tier"] == "semantic" else "exact"
+    usage = message.usage_metadata if isinstance(message, AIMessage) else None
+    is_hit = usage is not None and "total_cost" in usage and not result.llm_output
+    return "other" if is_hit else None
+
+
+def _usage(
+    message: object, said: Mapping[str, Any], output: Mapping[str, Any], tier: str | None
+) -> TokenUsage | None:
+    """From our mark, else from the message, else from the output of older models: one of them."""
+    if mark := said.get("llmops_cache"):
+        return _from_metadata(mark["usage_metadata"], tier)
+    if isinstance(message, AIMessage) and message.usage_metadata:
+        return _from_metadata(message.usage_metadata, tier)
+    legacy = output.get("token_usage") or output.get("usage") or {}
+    if isinstance(legacy, Mapping) and ("prompt_tokens" in legacy or "input_tokens" in legacy):
+        return TokenUsage(
+            input_tokens=int(legacy.get("prompt_tokens") or legacy.get("input_tokens") or 0),
+            output_tokens=int(legacy.get("completion_tokens") or legacy.get("output_tokens") or 0),
+        )
+    return None
+
+
+def _from_metadata(usage: UsageMetadata | None, tier: str | None) -> TokenUsage | None:
+    # A model that sends no usage has `{"total_cost": 0}` on a hit of core's path.
+    if not usage or "input_tokens" not in usage:
+        return None
+    into: Mapping[str, Any] = usage.get("input_token_details") or {}
+    out: Mapping[str, Any] = usage.get("output_token_details") or {}
+    return TokenUsage(
+        input_tokens=usage["input_tokens"],
+        output_tokens=usage["output_tokens"],
+        cached_tokens=_detail(into, "cache_read", tier),
+        written_tokens=_detail(into, "cache_creation", tier),
+        reasoning_tokens=_detail(out, "reasoning", tier),
+        audio_input_tokens=_detail(into, "audio", tier),
+        audio_output_tokens=_detail(out, "audio", tier),
+    )
+
+
+def _detail(details: Mapping[str, Any], name: str, tier: str | None) -> int:
+    """A part of the tokens; OpenAI's service tiers put their name before it: `flex_cache_read`."""
+    return int(details.get(name) or (tier and details.get(f"{tier}_{name}")) or 0)
+
+
+def _tier(said: Mapping[str, Any], message: object) -> str | None:
+    named = said.get("service_tier")
+    if named in _PRICED_TIERS:
+        return str(named)
+    usage = message.usage_metadata if isinstance(message, AIMessage) else None
+    details = (usage and usage.get("input_token_details")) or {}
+    return next((tier for tier in sorted(_PRICED_TIERS) if tier in details), None)

@@ -1,0 +1,86 @@
+"""What a cut took away and why, worked out when it is asked for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from langchain_core.messages import BaseMessage, ToolMessage, convert_to_messages
+from langchain_core.messages.utils import MessageLikeRepresentation
+
+from llmops_langchain.memory.validity import CLEARED_NOTE, flat, leading_systems, turns
+
+__all__ = ["Reason", "Trim", "Why"]
+
+Why = Literal["turn", "step", "output", "refused"]
+"""`turn`: it left with its whole turn. `step`: it left, the question of its turn stays.
+`output`: the message stays, its content gave way to a note. `refused`: no provider accepts it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why a message left, or left its content behind."""
+
+    index: int
+    """Its place in the history."""
+    message: BaseMessage
+    """The message as it was."""
+    why: Why
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trim:
+    """A history cut to its window. Everything but `messages` costs a pass when first read."""
+
+    messages: list[BaseMessage]
+    """What to send."""
+    history: Sequence[MessageLikeRepresentation] = field(repr=False)
+    """What was given, as it was then."""
+    count: Callable[[BaseMessage], int] = field(repr=False)
+    """Tokens of one message."""
+
+    @cached_property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why each message left or changed, in the order of the history."""
+        return tuple(_reasons(self._given, self.messages))
+
+    @cached_property
+    def removed(self) -> tuple[BaseMessage, ...]:
+        """The messages that left, in the order of the history."""
+        return tuple(reason.message for reason in self.reasons if reason.why != "output")
+
+    @cached_property
+    def freed_tokens(self) -> int:
+        """Tokens that the history needed and the messages do not."""
+        return sum(map(self.count, self._given)) - sum(map(self.count, self.messages))
+
+    @cached_property
+    def _given(self) -> list[BaseMessage]:
+        return convert_to_messages(self.history)
+
+
+def _reasons(history: Sequence[BaseMessage], messages: Sequence[BaseMessage]) -> list[Reason]:
+    kept = set(map(id, messages))
+    whys: dict[int, Why] = {}
+    for turn in map(flat, turns(history, leading_systems(history))):
+        why: Why = "step" if any(id(m) in kept for m in turn) else "turn"
+        whys.update((id(m), why) for m in turn)
+    left = [(i, m) for i, m in enumerate(history) if id(m) not in kept]
+    outputs = _cleared_outputs(left, messages)
+    return [
+        Reason(index=i, message=m, why="output" if i in outputs else whys.get(id(m), "refused"))
+        for i, m in left
+    ]
+
+
+def _cleared_outputs(
+    left: Sequence[tuple[int, BaseMessage]], messages: Sequence[BaseMessage]
+) -> set[int]:
+    """Return the indices of the tool results that are still sent, as copies with a note inside."""
+    copies = [m for m in messages if isinstance(m, ToolMessage) and m.content == CLEARED_NOTE]
+    found = set()
+    for at, old in reversed(left):
+        if copies and isinstance(old, ToolMessage) and old.tool_call_id == copies[-1].tool_call_id:
+            copies.pop()
+            found.add(at)
+    return found

@@ -1,0 +1,173 @@
+"""How a history is cut to the room it has: pure functions, chosen from a table by name."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from langchain_core.messages import BaseMessage, ToolMessage
+
+from llmops_langchain.errors import ContextWindowError
+from llmops_langchain.memory.validity import (
+    Step,
+    Turn,
+    cleared,
+    flat,
+    is_question,
+    leading_systems,
+    pinned,
+    turns,
+    valid,
+)
+
+__all__ = ["STRATEGIES", "Room", "Strategy", "checked", "sliding_window"]
+
+_MISSES = 16
+"""Older turns that do not fit before the search for one that does ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What the messages of a request may use."""
+
+    max_tokens: int
+    """Tokens of the whole request."""
+    taken: int
+    """Tokens of it that are no messages: tool schemas and the provider's overhead."""
+    count: Callable[[BaseMessage], int]
+    """Tokens of one message."""
+
+    @property
+    def free(self) -> int:
+        """Tokens for the messages; negative if the tools alone are too large."""
+        return self.max_tokens - self.taken
+
+    def cost(self, messages: Sequence[BaseMessage]) -> int:
+        """Return the tokens of some messages."""
+        return sum(map(self.count, messages))
+
+    def holds(self, messages: Sequence[BaseMessage]) -> bool:
+        """Whether all messages fit; counts from the end, and no further than needed."""
+        free = self.free
+        for message in reversed(messages):
+            free -= self.count(message)
+            if free < 0:
+                return False
+        return free >= 0
+
+    def too_small(self, needed: int) -> ContextWindowError:
+        """Return the error for messages that need more tokens than there are."""
+        return ContextWindowError(needed_tokens=self.taken + needed, max_tokens=self.max_tokens)
+
+
+Strategy = Callable[[Sequence[BaseMessage], Room], Sequence[BaseMessage]]
+"""Takes a history that does not fit and the room there is; returns the messages to send."""
+
+
+def sliding_window(history: Sequence[BaseMessage], room: Room) -> list[BaseMessage]:
+    """Keep the newest turns.
+
+    System messages and the current question stay in any case, then as much of the current turn
+    as fits, then earlier turns, newest first and whole. An earlier turn that does not fit is
+    reduced to its question and answers; one that does not fit even so is left out.
+    Only what is kept is read, not the whole history.
+
+    Raises:
+        ContextWindowError: If system messages and current question alone do not fit.
+    """
+    head = leading_systems(history)
+    systems, newest_first = history[:head], turns(history, head)
+    current = next(newest_first, [])
+    kept = _current(current, room, room.cost(systems))
+    if not (kept or systems):
+        raise room.too_small(room.cost(history))
+    free = room.free - room.cost(systems) - room.cost(kept)
+    if not (kept and is_question(kept[:1])):
+        return [*systems, *kept]
+    return [*systems, *_earlier(newest_first, room, free), *kept]
+
+
+def checked(strategy: Strategy) -> Strategy:
+    """Return a strategy whose results are valid and fit, whatever the given one returns."""
+
+    def cut(history: Sequence[BaseMessage], room: Room) -> Sequence[BaseMessage]:
+        kept = valid(pinned(list(strategy(history, room)), history))
+        return kept if kept and room.holds(kept) else sliding_window(kept or history, room)
+
+    return cut
+
+
+def _current(turn: Turn, room: Room, used: int) -> list[BaseMessage]:
+    """Return the current turn, or what of it fits beside `used` tokens."""
+    question, steps = (turn[0], turn[1:]) if turn and is_question(turn[0]) else ([], turn)
+    free = room.free - used - room.cost(question)
+    if free < 0:
+        raise room.too_small(room.free - free)
+    if sum(map(room.cost, steps)) <= free:
+        return flat(turn)
+    kept = _newest_steps(steps, room, free)
+    if not (kept or question):
+        raise room.too_small(used + room.cost(_noted(steps[-1], room)))
+    return [*question, *kept]
+
+
+def _newest_steps(steps: Turn, room: Room, free: int) -> list[BaseMessage]:
+    """Return the newest steps that fit with outputs cleared, and the outputs there is room for.
+
+    Outputs come back newest first, and one that is too large does not stop older ones: a single
+    oversize output is cleared alone, and what the model has just asked for is the last to go.
+    """
+    kept: list[BaseMessage] = []
+    whole: list[BaseMessage] = []
+    for step in reversed(steps):
+        noted = _noted(step, room)
+        free -= room.cost(noted)
+        if free < 0:
+            free += room.cost(noted)
+            break
+        kept[:0], whole[:0] = noted, step
+    for at in range(len(kept) - 1, -1, -1):
+        extra = room.count(whole[at]) - room.count(kept[at])
+        if extra <= free:
+            kept[at] = whole[at]
+            free -= extra
+    return kept
+
+
+def _noted(step: Step, room: Room) -> Step:
+    """Return a step with a note for every tool output that is larger than the note."""
+    notes = [cleared(m) if isinstance(m, ToolMessage) else m for m in step]
+    return [
+        note if room.count(note) < room.count(m) else m for m, note in zip(step, notes, strict=True)
+    ]
+
+
+def _earlier(newest_first: Iterator[Turn], room: Room, free: int) -> list[BaseMessage]:
+    """Return the newest earlier turns that fit, oldest first."""
+    kept: list[list[BaseMessage]] = []
+    misses = 0
+    for turn in newest_first:
+        for form in _forms(turn):
+            cost = room.cost(form)
+            if cost <= free:
+                kept.append(form)
+                free -= cost
+                break
+        else:
+            misses += 1
+            if misses == _MISSES:
+                break
+    return flat(kept[::-1])
+
+
+def _forms(turn: Turn) -> Iterator[list[BaseMessage]]:
+    """Yield an earlier turn whole, then its question and answers without the tool steps."""
+    if not (turn and is_question(turn[0])):
+        return
+    yield flat(turn)
+    plain = [step for step in turn if len(step) == 1]
+    if 1 < len(plain) < len(turn):
+        yield flat(plain)
+
+
+STRATEGIES: Mapping[str, Strategy] = MappingProxyType({"sliding_window": sliding_window})
+"""The strategies by name."""

@@ -1,0 +1,174 @@
+"""What every chat provider accepts, as pure functions over messages.
+
+A history is its leading system messages, then turns. A turn is a question (a human message) and
+the steps that follow it. A step is what stays or goes together: an AI message with tool calls and
+all their results, or one plain message. What no provider accepts is in no step: a tool result
+whose call is gone, a call that was never answered, a system message in the middle. Only the calls
+of the very last AI message may still be open.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+
+__all__ = [
+    "CLEARED_NOTE",
+    "Step",
+    "Turn",
+    "cleared",
+    "current_question",
+    "flat",
+    "is_question",
+    "leading_systems",
+    "pinned",
+    "role",
+    "turns",
+    "valid",
+]
+
+Step = list[BaseMessage]
+"""Messages that stay or go together."""
+
+Turn = list[Step]
+"""A question (the first step) and what followed it; before the first question, steps alone."""
+
+CLEARED_NOTE = "[tool output removed: it did not fit into the context window]"
+"""What stands in place of a tool output that had to go."""
+
+_ROLES = {
+    "human": "human",
+    "HumanMessageChunk": "human",
+    "user": "human",
+    "ai": "ai",
+    "AIMessageChunk": "ai",
+    "assistant": "ai",
+    "system": "system",
+    "SystemMessageChunk": "system",
+    "developer": "system",
+    "tool": "tool",
+    "ToolMessageChunk": "tool",
+    "remove": "remove",
+}
+
+
+def role(message: BaseMessage) -> str:
+    """Return `human`, `ai`, `system`, `tool`, `remove` or `other`.
+
+    A `ChatMessage` is what its own `role` says.
+    """
+    return _ROLES.get(message.type) or _ROLES.get(getattr(message, "role", ""), "other")
+
+
+def is_question(step: Step) -> bool:
+    """Whether a step is the human message that opens a turn."""
+    return role(step[0]) == "human"
+
+
+def leading_systems(history: Sequence[BaseMessage]) -> int:
+    """Return how many system messages a history opens with."""
+    for at, message in enumerate(history):
+        if role(message) != "system":
+            return at
+    return len(history)
+
+
+def current_question(history: Sequence[BaseMessage]) -> int | None:
+    """Return the index of the last human message; `None` where nobody asked."""
+    for at in range(len(history) - 1, -1, -1):
+        if role(history[at]) == "human":
+            return at
+    return None
+
+
+def turns(history: Sequence[BaseMessage], start: int) -> Iterator[Turn]:
+    """Yield the turns of `history[start:]`, newest first, reading no further than asked for.
+
+    What stands before the first question comes last, as a turn without a question.
+    """
+    stop = end = len(history)
+    for at in range(end - 1, start - 1, -1):
+        if role(history[at]) == "human":
+            yield _steps(history[at:stop], at_end=stop == end)
+            stop = at
+    if stop > start:
+        yield _steps(history[start:stop], at_end=stop == end)
+
+
+def flat(turn: Turn) -> list[BaseMessage]:
+    """Return the messages of a turn in their order."""
+    return list(chain.from_iterable(turn))
+
+
+def cleared(message: ToolMessage) -> ToolMessage:
+    """Return a copy that keeps the ids and the artifact, with a short note as its content."""
+    return message.model_copy(update={"content": CLEARED_NOTE})
+
+
+def valid(history: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Return a history without what a provider would refuse.
+
+    Without any human message there is no valid first one; the steps are kept as they are.
+    """
+    head = leading_systems(history)
+    found = [turn for turn in turns(history, head) if turn]
+    if found and is_question(found[0][0]):
+        found = [turn for turn in found if is_question(turn[0])]
+    return [*history[:head], *chain.from_iterable(flat(turn) for turn in reversed(found))]
+
+
+def pinned(picked: Sequence[BaseMessage], history: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Return `picked` with what may not be missing: system messages and the current question."""
+    known = set(map(id, picked))
+    systems = [m for m in history[: leading_systems(history)] if id(m) not in known]
+    asked = current_question(history)
+    if asked is None or id(history[asked]) in known:
+        return [*systems, *picked]
+    later = set(map(id, history[asked + 1 :]))
+    at = next((i for i, m in enumerate(picked) if id(m) in later), len(picked))
+    return [*systems, *picked[:at], history[asked], *picked[at:]]
+
+
+def _steps(messages: Sequence[BaseMessage], *, at_end: bool) -> Turn:
+    """Return the valid steps of one turn; `at_end`: nothing follows it in the history."""
+    found: Turn = []
+    at = 0
+    while at < len(messages):
+        message, kind = messages[at], role(messages[at])
+        at += 1
+        if kind == "ai" and (calls := _call_ids(message)):
+            first = at
+            while at < len(messages) and role(messages[at]) == "tool":
+                at += 1
+            may_be_open = at_end and at == len(messages)
+            found += _tool_step(message, calls, messages[first:at], may_be_open=may_be_open)
+        elif kind in ("human", "ai", "other"):
+            found.append([message])
+    return found
+
+
+def _call_ids(message: BaseMessage) -> list[str | None]:
+    if not isinstance(message, AIMessage):
+        return []
+    # Providers are also sent the calls whose arguments could not be parsed.
+    calls = chain(message.tool_calls, message.invalid_tool_calls)
+    return [call["id"] for call in calls]
+
+
+def _tool_step(
+    message: BaseMessage,
+    calls: list[str | None],
+    results: Sequence[BaseMessage],
+    *,
+    may_be_open: bool,
+) -> Turn:
+    """Return an AI message with one result per call as one step; no step if that is not so."""
+    waiting = set(calls)
+    if len(waiting) < len(calls) or None in waiting:
+        return []
+    step: Step = [message]
+    for result in results:
+        if isinstance(result, ToolMessage) and result.tool_call_id in waiting:
+            waiting.discard(result.tool_call_id)
+            step.append(result)
+    return [step] if may_be_open or not waiting else []

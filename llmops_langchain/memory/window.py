@@ -1,0 +1,231 @@
+"""A context window: how full it is, and a history cut so that it fits."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages
+from langchain_core.messages.utils import MessageLikeRepresentation
+from langchain_core.prompt_values import PromptValue
+from langchain_core.runnables import Runnable, RunnableConfig
+from typing_extensions import override
+
+from llmops_langchain.errors import ConfigurationError
+from llmops_langchain.memory.report import Trim
+from llmops_langchain.memory.sticky import CRITICAL, sticky
+from llmops_langchain.memory.strategies import STRATEGIES, Room, Strategy, checked
+from llmops_langchain.models import context_limits
+from llmops_langchain.tokens import counter_for
+
+__all__ = ["WARNING", "ContextStatus", "ContextWindow"]
+
+WARNING = 0.75
+"""Share of the window from which its status is `warning`."""
+
+_OUTPUT_RESERVE = 4096
+"""Tokens kept free for the answer where neither the caller nor the model says how many."""
+
+_Cut = Callable[[Sequence[BaseMessage]], tuple[list[BaseMessage], bool]]
+"""Takes a history; returns the messages to send and whether that is worth a report."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextStatus:
+    """How full a context window is."""
+
+    current_tokens: int
+    """Tokens of the request, with tool schemas and the provider's overhead."""
+    limit: int
+    """Tokens the request may have."""
+    share: float
+    """`current_tokens / limit`; above 1 the request does not fit."""
+    status: Literal["ok", "warning", "critical"]
+    """`warning` from `WARNING` on, `critical` from `CRITICAL` on."""
+    estimated: bool
+    """Whether the tokens are an estimate; those of a caller's own count are not."""
+
+
+class ContextWindow(Runnable[LanguageModelInput, list[BaseMessage]]):
+    """Leave a history that fits as it is, and cut one that does not to the tokens there are.
+
+    What comes out is valid for every provider: system messages and the current question are
+    there, tool calls have their results and results their calls, a human message comes first,
+    and it is never over `max_tokens`. The messages given are not changed; a tool output too
+    large to stay is replaced by a note in a copy. Safe to share between threads.
+
+    Args:
+        model: The model that answers, or its name: it decides how tokens are counted.
+        max_tokens: Tokens a request may have, tool schemas included. Without it: what the model
+            takes less `output_reserve`.
+        strategy: The name of a strategy, or a callable that is given the messages and the `Room`
+            and returns the messages to keep. Its result is repaired and cut where need be.
+        tools: The tools bound to the model; their schemas count.
+        output_reserve: Tokens of the model's limit kept free for the answer. Without it: the
+            model's own `max_tokens` if set, else 4,096, but at most half of the limit.
+        on_trim: Called with each `Trim` that took something away. An error in it is logged
+            once a class and goes no further.
+
+    Raises:
+        ConfigurationError: If a limit is not positive, the strategy is not known, or both
+            `max_tokens` and `output_reserve` are given.
+
+    Example:
+        ```python
+        from langchain_core.messages import HumanMessage
+
+        window = ContextWindow(model="gpt-4o", max_tokens=8000)
+        chain = window | model
+        window.check([HumanMessage("What is the weather in Paris?")]).status  # "ok"
+        ```
+    """
+
+    def __init__(
+        self,
+        model: str | BaseChatModel,
+        max_tokens: int | None = None,
+        strategy: str | Strategy = "sliding_window",
+        *,
+        tools: Sequence[Any] = (),
+        output_reserve: int | None = None,
+        on_trim: Callable[[Trim], object] | None = None,
+    ) -> None:
+        self.max_tokens = _limit(model, max_tokens, output_reserve)
+        if self.max_tokens <= 0:
+            msg = f"a request must have room for some tokens, got {self.max_tokens!r}"
+            raise ConfigurationError(msg)
+        self._counter = counter_for(model)
+        self._tools = tuple(tools)
+        self._strategy = _strategy(strategy)
+        self._on_trim = on_trim
+        self._logged: set[str] = set()
+
+    def check(self, messages: LanguageModelInput | int) -> ContextStatus:
+        """Return how full the window is with these messages, or with a count of tokens."""
+        given = isinstance(messages, int)
+        tokens = messages if isinstance(messages, int) else self._tokens(messages)
+        share = tokens / self.max_tokens
+        return ContextStatus(
+            current_tokens=tokens,
+            limit=self.max_tokens,
+            share=share,
+            status="critical" if share >= CRITICAL else "warning" if share >= WARNING else "ok",
+            estimated=not given and self._counter.estimated,
+        )
+
+    def trim(self, messages: LanguageModelInput) -> Trim:
+        """Return the messages to send, with what left and why.
+
+        Raises:
+            ContextWindowError: If system messages, tools and current question do not fit.
+        """
+        room = self._room()
+        return self._trim(messages, lambda history: self._fitted(history, room))
+
+    def trim_sticky(
+        self, messages: LanguageModelInput, *, previous: Sequence[BaseMessage] = ()
+    ) -> Trim:
+        """Return the messages to send, cut at 85 % of the window down to 60 % and then kept so.
+
+        The prompt of a growing chat begins like the one before until the cut moves, which is
+        when `on_trim` is called. The answer does not depend on `previous`, the prompt before:
+        with it only the messages since then are looked at.
+
+        Raises:
+            ContextWindowError: If system messages, tools and current question do not fit.
+        """
+        room = self._room()
+        return self._trim(messages, lambda h: sticky(h, previous, self._strategy, room))
+
+    @override
+    def invoke(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> list[BaseMessage]:
+        return self._call_with_config(self._messages, input, config)
+
+    @override
+    async def ainvoke(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> list[BaseMessage]:
+        async def messages(given: LanguageModelInput) -> list[BaseMessage]:
+            return self._messages(given)
+
+        return await self._acall_with_config(messages, input, config)
+
+    def _messages(self, given: LanguageModelInput) -> list[BaseMessage]:
+        return self.trim(given).messages
+
+    def _tokens(self, messages: LanguageModelInput) -> int:
+        return self._counter.messages(convert_to_messages(_history(messages)), self._tools)
+
+    def _room(self) -> Room:
+        counter = self._counter
+        taken = counter.reply_overhead + counter.tools(self._tools)
+        return Room(max_tokens=self.max_tokens, taken=taken, count=counter.message)
+
+    def _fitted(self, history: Sequence[BaseMessage], room: Room) -> tuple[list[BaseMessage], bool]:
+        if room.holds(history):
+            return list(history), False
+        return list(self._strategy(history, room)), True
+
+    def _trim(self, messages: LanguageModelInput, cut: _Cut) -> Trim:
+        history: Sequence[Any] = _history(messages)
+        try:
+            kept, moved = cut(history)
+        except AttributeError:
+            # Converting 10,000 messages takes longer than cutting them, and a cut reads only
+            # what it keeps: tuples, dicts and strings among that show as no messages here.
+            history = tuple(convert_to_messages(history))
+            kept, moved = cut(history)
+        trim = Trim(messages=kept, history=history, count=self._counter.message)
+        if moved and self._on_trim is not None:
+            self._report(trim, self._on_trim)
+        return trim
+
+    def _report(self, trim: Trim, on_trim: Callable[[Trim], object]) -> None:
+        try:
+            on_trim(trim)
+        except Exception as error:  # noqa: BLE001 - a report never costs the user the answer
+            name = type(error).__name__
+            if name not in self._logged:
+                self._logged.add(name)
+                _logger.warning("`on_trim` raised %s; the messages were cut all the same", name)
+
+
+def _history(messages: LanguageModelInput) -> tuple[MessageLikeRepresentation, ...]:
+    if isinstance(messages, PromptValue):
+        return tuple(messages.to_messages())
+    return (HumanMessage(messages),) if isinstance(messages, str) else tuple(messages)
+
+
+def _strategy(strategy: str | Strategy) -> Strategy:
+    if not isinstance(strategy, str):
+        return checked(strategy)
+    if strategy not in STRATEGIES:
+        msg = f"no strategy {strategy!r}: use a callable or one of {', '.join(sorted(STRATEGIES))}"
+        raise ConfigurationError(msg)
+    return STRATEGIES[strategy]
+
+
+def _limit(model: str | BaseChatModel, max_tokens: int | None, output_reserve: int | None) -> int:
+    """Return the tokens a request may have."""
+    if max_tokens is not None and output_reserve is not None:
+        msg = "give `max_tokens`, the tokens for the request, or `output_reserve`, not both"
+        raise ConfigurationError(msg)
+    if max_tokens is not None:
+        return max_tokens
+    limit = _model_limit(model)
+    own = getattr(model, "max_tokens", None) or _OUTPUT_RESERVE
+    return limit - (min(own, limit // 2) if output_reserve is None else output_reserve)
+
+
+def _model_limit(model: str | BaseChatModel) -> int:
+    if isinstance(model, str):
+        return context_limits(model).max_input_tokens
+    known = model._get_ls_params()  # noqa: SLF001 - the one place where every model says its name
+    name = known.get("ls_model_name") or model._llm_type  # noqa: SLF001 - public in all but name
+    provider, profile = known.get("ls_provider"), getattr(model, "profile", None)
+    return context_limits(name, provider=provider, profile=profile).max_input_tokens

@@ -1,0 +1,62 @@
+"""How many tokens a model takes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from llmops_langchain.errors import ConfigurationError
+from llmops_langchain.models.catalogue import find_listing
+from llmops_langchain.models.names import parse_model_name
+
+__all__ = ["DEFAULT_MAX_INPUT_TOKENS", "ContextLimits", "context_limits"]
+
+DEFAULT_MAX_INPUT_TOKENS = 8_192
+"""For models nobody knows: what most open models served at home take at least."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextLimits:
+    """The largest input and answer, in tokens, and where the input limit is from."""
+
+    max_input_tokens: int
+    max_output_tokens: int | None
+    source: Literal["override", "profile", "prices", "default"]
+
+
+def context_limits(
+    model: str,
+    *,
+    provider: str | None = None,
+    profile: Mapping[str, Any] | None = None,
+    max_input_tokens: int | None = None,
+) -> ContextLimits:
+    """Return the limits of `model`: the override, its profile, the price data or a default.
+
+    Args:
+        model: Its name, with or without what a host or LangChain adds.
+        provider: Who answers, where the name does not say.
+        profile: LangChain's `model.profile`; zeros and missing keys count as unknown.
+        max_input_tokens: The app's own limit; it wins.
+
+    Raises:
+        ConfigurationError: If `max_input_tokens` is not positive.
+    """
+    if max_input_tokens is not None and max_input_tokens <= 0:
+        msg = f"`max_input_tokens` must be positive, got {max_input_tokens!r}"
+        raise ConfigurationError(msg)
+    known = profile or {}
+    answer: int | None = known.get("max_output_tokens") or None
+    if max_input_tokens is not None:
+        return _limits(max_input_tokens, answer, "override")
+    if taken := known.get("max_input_tokens"):
+        return _limits(taken, answer, "profile")
+    listing = find_listing(parse_model_name(model, provider))
+    if listing and (window := listing[1].context_window):
+        return _limits(window, answer, "prices")
+    return _limits(DEFAULT_MAX_INPUT_TOKENS, answer, "default")
+
+
+def _limits(
+    prompt: int, answer: int | None, source: Literal["override", "profile", "prices", "default"]
+) -> ContextLimits:
+    return ContextLimits(max_input_tokens=prompt, max_output_tokens=answer, source=source)

@@ -1,0 +1,182 @@
+"""The one key of a model call: equal for two calls exactly if they must get the same answer.
+
+What changes an answer is in it (messages, model, parameters, tools, schema, tenant); what does not
+is left out (ids, token counts of earlier turns, time-outs, credentials), so that a conversation
+that is repeated with other ids is recognised.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache, singledispatch
+from typing import Any
+
+import orjson
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from pydantic import BaseModel, SecretStr
+
+from llmops_langchain.wrapping.swap import is_swapped, layers_of
+
+__all__ = ["call_key", "digest"]
+
+# Fields of chat models that do not change an answer: transport, credentials, bookkeeping.
+_SILENT = frozenset(
+    (
+        "async_client",
+        "cache",
+        "callback_manager",
+        "callbacks",
+        "client",
+        "custom_get_token_ids",
+        "default_headers",
+        "default_query",
+        "disable_streaming",
+        "http_async_client",
+        "http_client",
+        "http_socket_options",
+        "include_response_headers",
+        "max_retries",
+        "metadata",
+        "name",
+        "profile",
+        "rate_limiter",
+        "request_timeout",
+        "root_async_client",
+        "root_client",
+        "stream_chunk_timeout",
+        "stream_usage",
+        "streaming",
+        "tags",
+        "timeout",
+        "verbose",
+    )
+)
+
+
+def call_key(
+    model: BaseChatModel,
+    messages: Sequence[BaseMessage],
+    *,
+    scope: str = "",
+    **parameters: Any,
+) -> bytes:
+    """32 bytes that name a call.
+
+    Args:
+        model: The model that would be asked.
+        messages: What it would be asked.
+        scope: Whose answer it is: two scopes never share one.
+        parameters: What goes with the call: `stop`, tools, a schema, a temperature.
+
+    Raises:
+        TypeError: If a part cannot be written down; such a call has no key.
+    """
+    order: dict[str | None, int] = {}
+    given = {name: value for name, value in parameters.items() if value is not None}
+    said = [_plain_message(message, order) for message in messages]
+    return digest(_json(part) for part in ("call/1", scope, _identity(model), given, said))
+
+
+def digest(parts: Iterable[bytes]) -> bytes:
+    """SHA-256 over parts with their lengths, so that text moved between parts is another key."""
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(len(part).to_bytes(8, "big"))
+        whole.update(part)
+    return whole.digest()
+
+
+def _plain_message(message: BaseMessage, order: dict[str | None, int]) -> tuple[Any, ...]:
+    """What the model reads of a message; tool calls are named by their order, not by their ids."""
+    extra = message.additional_kwargs
+    if isinstance(message, AIMessage):
+        calls = [
+            (order.setdefault(call["id"], len(order)), call["name"], call["args"])
+            for call in message.tool_calls
+        ]
+        # OpenAI's raw form of the same calls, and fields it leaves empty.
+        rest = {
+            key: value
+            for key, value in extra.items()
+            if value is not None and not (calls and key == "tool_calls")
+        }
+        return ("ai", message.content, message.name, calls, rest)
+    if isinstance(message, ToolMessage):
+        answered = order.get(message.tool_call_id)
+        return ("tool", message.content, message.name, answered, message.status, extra)
+    role = getattr(message, "role", None)
+    return (message.type.removesuffix("MessageChunk"), message.content, message.name, role, extra)
+
+
+def _identity(model: BaseChatModel) -> dict[str, Any]:
+    """Class and settings. A model that keeps them in private names has `_identifying_params`."""
+    given = vars(model)
+    fields = {name: given[name] for name in _speaking(type(model)) if given.get(name) is not None}
+    said = model._identifying_params  # noqa: SLF001 - LangChain's own way to tell models apart
+    own = {name: value for name, value in said.items() if name not in _SILENT}
+    return {"class": _class_name(type(model)), "fields": fields, "own": own}
+
+
+@lru_cache(maxsize=256)
+def _speaking(model_class: type[BaseChatModel]) -> tuple[str, ...]:
+    fields = model_class.model_fields.items()
+    return tuple(name for name, field in fields if name not in _SILENT and not field.exclude)
+
+
+@lru_cache(maxsize=256)
+def _class_name(model_class: type[BaseChatModel]) -> str:
+    """The name of the class under our layers."""
+    ours = layers_of(model_class)
+    base = next(each for each in model_class.__mro__ if each not in ours and not is_swapped(each))
+    return f"{base.__module__}.{base.__qualname__}"
+
+
+def _json(value: object) -> bytes:
+    return orjson.dumps(
+        value, default=_plain, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+    )
+
+
+@singledispatch
+def _plain(value: object) -> Any:
+    """What JSON does not know, in a plain form; what has none has no key."""
+    msg = f"{type(value).__name__!r} has no plain form"
+    raise TypeError(msg)
+
+
+@_plain.register
+def _(value: SecretStr) -> None:  # noqa: ARG001 - who pays does not change the answer
+    return None
+
+
+@_plain.register
+def _(value: BaseChatModel) -> dict[str, Any]:
+    return _identity(value)
+
+
+@_plain.register
+def _(value: BaseModel) -> list[Any]:
+    return [type(value).__qualname__, value.model_dump()]
+
+
+@_plain.register
+def _(value: type) -> Any:
+    if not issubclass(value, BaseModel):
+        return value.__qualname__
+    return value.model_json_schema()
+
+
+@_plain.register(set)
+@_plain.register(frozenset)
+def _(value: set[Any]) -> list[Any]:
+    return sorted(value)
+
+
+@_plain.register
+def _(value: bytes) -> str:
+    return value.hex()
+
+
+@_plain.register
+def _(value: Mapping) -> dict[Any, Any]:  # type: ignore[type-arg]  # dispatch knows plain classes only
+    return dict(value)
