@@ -43,7 +43,7 @@ class LLMOps:
     Example:
         >>> from langchain_core.language_models import FakeListChatModel
         >>> with LLMOps("sqlite://") as ops:
-        ...     model = ops.cached(FakeListChatModel(responses=["Paris", "Rome"]))
+        ...     model = ops.cached(FakeListChatModel(responses=["Paris"]))
         ...     with ops.track(project="quiz"):
         ...         answers = [model.invoke("Capital of France?").content for _ in range(2)]
         ...     ops.flush()

@@ -13,6 +13,8 @@ from llmops_langchain.models import TokenUsage
 
 __all__ = ["Answer", "read_answer"]
 
+# langchain-anthropic splits what was written by how long it is kept, and leaves the total at 0.
+_WRITTEN = ("cache_creation", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 _PRICED_TIERS = frozenset({"flex", "batch", "priority"})
 
 
@@ -89,7 +91,7 @@ def _from_metadata(usage: UsageMetadata | None, tier: str | None) -> TokenUsage 
         input_tokens=usage["input_tokens"],
         output_tokens=usage["output_tokens"],
         cached_tokens=_detail(into, "cache_read", tier),
-        written_tokens=_detail(into, "cache_creation", tier),
+        written_tokens=sum(_detail(into, name, tier) for name in _WRITTEN),
         reasoning_tokens=_detail(out, "reasoning", tier),
         audio_input_tokens=_detail(into, "audio", tier),
         audio_output_tokens=_detail(out, "audio", tier),

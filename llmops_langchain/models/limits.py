@@ -11,7 +11,7 @@ from llmops_langchain.models.names import parse_model_name
 __all__ = ["DEFAULT_MAX_INPUT_TOKENS", "ContextLimits", "context_limits"]
 
 DEFAULT_MAX_INPUT_TOKENS = 8_192
-"""For models nobody knows: what most open models served at home take at least."""
+"""For models nobody knows: small on purpose, a window too large overflows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

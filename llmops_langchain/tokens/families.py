@@ -25,10 +25,9 @@ _SAME_ORDINARY_TOKENS = {"o200k_harmony": "o200k_base"}
 """Vocabularies that differ in special tokens alone, and text never becomes one of those."""
 
 _STAND_INS = {
-    # Recent Claude models use about 35 % more tokens than o200k has, measured on prose in several
-    # languages; older ones fewer. Replies calibrate this (`usage_metadata.input_tokens`).
+    # Recent Claude models use about 35 % more tokens than o200k has.
     "claude": Family(encoding="o200k_base", factor=1.35),
-    # Within 13 % of o200k in both directions, by Gemma's vocabulary.
+    # Within about 13 % of o200k, in either direction.
     "gemini": Family(encoding="o200k_base"),
     "gemma": Family(encoding="o200k_base"),
 }

@@ -31,11 +31,11 @@ LOW_DETAIL_IMAGE_TOKENS = 85
 IMAGE_TOKENS = 765
 """Any other image: 1024 x 1024 pixels in OpenAI's tiles, 85 + 4 x 170."""
 AUDIO_TOKENS = 1_000
-"""A sound: half a minute at 32 tokens a second."""
+"""A sound, whatever its length: a stated guess, about half a minute of speech."""
 VIDEO_TOKENS = 8_000
-"""A film: half a minute at 263 tokens a second."""
+"""A film, whatever its length: a stated guess, about half a minute."""
 FILE_TOKENS = 2_000
-"""A document that is not plain text: one page."""
+"""A document that is not plain text, whatever its length: a stated guess, about a page."""
 
 _NAME_TOKENS = 1
 _CALL_TOKENS = 3

@@ -1,0 +1,38 @@
+"""How many tokens a model takes, and who says so."""
+
+import pytest
+
+from llmops_langchain.errors import ConfigurationError
+from llmops_langchain.models import DEFAULT_MAX_INPUT_TOKENS, context_limits
+
+PROFILE = {"max_input_tokens": 272_000, "max_output_tokens": 128_000}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "max_input_tokens", "source"),
+    [
+        ({"max_input_tokens": 9, "profile": PROFILE}, 9, "override"),
+        ({"profile": PROFILE}, 272_000, "profile"),
+        ({"profile": {"max_input_tokens": 0}}, 400_000, "prices"),
+        ({}, 400_000, "prices"),
+        ({"provider": "nobody"}, DEFAULT_MAX_INPUT_TOKENS, "default"),
+    ],
+)
+def test_the_nearest_source_wins(arguments, max_input_tokens, source) -> None:
+    limits = context_limits("openai:gpt-5", **arguments)
+    assert (limits.max_input_tokens, limits.source) == (max_input_tokens, source)
+
+
+def test_a_model_listed_without_a_window_gets_the_default() -> None:
+    assert context_limits("davinci-002", provider="openai").source == "default"
+
+
+def test_the_answers_limit_is_the_profiles_whoever_limits_the_input() -> None:
+    assert context_limits("m", profile=PROFILE, max_input_tokens=9).max_output_tokens == 128_000
+    assert context_limits("m").max_output_tokens is None
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_that_is_not_positive_is_refused(limit) -> None:
+    with pytest.raises(ConfigurationError, match="max_input_tokens"):
+        context_limits("m", max_input_tokens=limit)
