@@ -66,14 +66,14 @@ class CachedAnswers(_ChatModel):
         key = None if _inside.get() is self else self._key(messages, run_manager, stop, kwargs)
         if key is None:
             return super()._generate(messages, stop, run_manager, **kwargs)  # type: ignore[safe-super]  # a concrete model lies below
-        if (hit := cache.find(key)) is not None:
-            return _result(hit)
+        if (hit := _result(cache.find(key))) is not None:
+            return hit
         token = _inside.set(self)
         try:
             answer = super()._generate(messages, stop, run_manager, **kwargs)  # type: ignore[safe-super]  # as above
         finally:
             _inside.reset(token)
-        cache.keep(key, answer.generations)
+        cache.keep(key, _whole(answer))
         return answer
 
     async def _agenerate(
@@ -87,8 +87,8 @@ class CachedAnswers(_ChatModel):
         key = None if _inside.get() is self else self._key(messages, run_manager, stop, kwargs)
         if key is None:
             return await super()._agenerate(messages, stop=stop, run_manager=run_manager, **kwargs)
-        if (hit := await cache.afind(key)) is not None:
-            return _result(hit)
+        if (hit := _result(await cache.afind(key))) is not None:
+            return hit
         token = _inside.set(self)
         try:
             answer = await super()._agenerate(
@@ -96,7 +96,7 @@ class CachedAnswers(_ChatModel):
             )
         finally:
             _inside.reset(token)
-        await run_in_executor(None, cache.keep, key, answer.generations)
+        await run_in_executor(None, cache.keep, key, _whole(answer))
         return answer
 
     def _key(
@@ -116,5 +116,20 @@ class CachedAnswers(_ChatModel):
             return None
 
 
-def _result(hit: list[Generation]) -> ChatResult:
-    return ChatResult(generations=[each for each in hit if isinstance(each, ChatGeneration)])
+def _whole(answer: ChatResult) -> list[ChatGeneration]:
+    """The answers with what core adds to a single one when it comes back: `llm_output`.
+
+    Some providers tell only there that the answer was cut short.
+    """
+    if len(answer.generations) != 1 or not answer.llm_output:
+        return answer.generations
+    only = answer.generations[0]
+    told = {**answer.llm_output, **only.message.response_metadata}
+    message = only.message.model_copy(update={"response_metadata": told})
+    return [only.model_copy(update={"message": message})]
+
+
+def _result(hit: list[Generation] | None) -> ChatResult | None:
+    """What a chat model returns; a hit that is text alone is none."""
+    answers = [each for each in hit or () if isinstance(each, ChatGeneration)]
+    return ChatResult(generations=answers) if answers else None

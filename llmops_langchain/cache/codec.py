@@ -55,17 +55,25 @@ def decode(value: bytes) -> list[Generation]:
     Raises:
         ValueError: If the bytes are of another format, or damaged.
     """
+    try:
+        answers = [_generation(*each) for each in orjson.loads(_unpacked(value))]
+    except (zstandard.ZstdError, AttributeError, KeyError, MemoryError, TypeError) as error:
+        msg = "the stored answer is damaged"
+        raise ValueError(msg) from error
+    if not answers:
+        msg = "there is no answer in it"
+        raise ValueError(msg)
+    return answers
+
+
+def _unpacked(value: bytes) -> bytes:
     packing, body = value[:1], value[1:]
     if packing == _ZSTD:
-        try:
-            body = zstandard.ZstdDecompressor().decompress(body)
-        except zstandard.ZstdError as error:
-            msg = "the packed answer is damaged"
-            raise ValueError(msg) from error
-    elif packing != _PLAIN:
+        return zstandard.ZstdDecompressor().decompress(body)
+    if packing != _PLAIN:
         msg = f"no answer begins with {packing!r}"
         raise ValueError(msg)
-    return [_generation(*each) for each in orjson.loads(body)]
+    return body
 
 
 def _fields(generation: Generation) -> list[Any]:
@@ -74,7 +82,8 @@ def _fields(generation: Generation) -> list[Any]:
     # `ChatGeneration.model_dump` drops `usage_metadata` and `tool_calls`: dump the message.
     fields = generation.message.model_dump(exclude_defaults=True)
     fields["content"] = generation.message.content
-    fields.pop("chunk_position", None)
+    for name in ("chunk_position", "tool_call_chunks"):  # of streams: a kept answer is whole
+        fields.pop(name, None)
     kind = generation.message.type.removesuffix("MessageChunk").lower()
     if kind not in _MESSAGES:
         msg = f"a message of type {generation.message.type!r} cannot be stored"

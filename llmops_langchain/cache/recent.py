@@ -28,12 +28,16 @@ class RecentAnswers:
         self._entries: OrderedDict[bytes, Entry] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: bytes) -> Entry | None:
-        """The entry under `key`, which counts as used now."""
+    def get(self, key: bytes, now: float) -> Entry | None:
+        """The fresh entry under `key`, which counts as used; a stale one is let go."""
         with self._lock:
             entry = self._entries.get(key)
-            if entry is not None:
-                self._entries.move_to_end(key)
+            if entry is None:
+                return None
+            if not entry.is_fresh(now):
+                del self._entries[key]
+                return None
+            self._entries.move_to_end(key)
             return entry
 
     def put(self, key: bytes, entry: Entry) -> None:

@@ -1,21 +1,21 @@
 """A LangChain cache that bills nothing twice, hands out copies, and never breaks a call."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 from langchain_core.caches import RETURN_VAL_TYPE, BaseCache
 from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import UsageMetadata
-from langchain_core.outputs import ChatGeneration, Generation
+from langchain_core.outputs import Generation
 from langchain_core.runnables.config import run_in_executor
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from typing_extensions import override
 
 from llmops_langchain.cache.codec import decode, encode
+from llmops_langchain.cache.endings import are_whole
 from llmops_langchain.cache.recent import Entry, RecentAnswers
 from llmops_langchain.cache.stats import CacheStats, Counter
 from llmops_langchain.clock import Clock, system_clock
@@ -24,7 +24,7 @@ from llmops_langchain.ledger import current_scope
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.schema import cache_entries
 from llmops_langchain.storage.types import new_id
-from llmops_langchain.wrapping import digest
+from llmops_langchain.wrapping import digest, without_call_ids
 
 __all__ = ["ResponseCache"]
 
@@ -36,10 +36,6 @@ _FOUND = select(_COLUMNS.value, _COLUMNS.created_at, _COLUMNS.expires_at).where(
 )
 _STALE = delete(cache_entries).where(_COLUMNS.expires_at <= bindparam("now"))
 
-# The words of providers for "this answer is not whole".
-_UNFINISHED = frozenset(
-    ("content_filter", "error", "length", "max_tokens", "recitation", "refusal", "safety")
-)
 _SECONDS_BETWEEN_WARNINGS = 60.0
 
 
@@ -117,23 +113,27 @@ class ResponseCache(BaseCache):
         Raises:
             StorageError: If the database cannot do it.
         """
-        self._recent.clear()
-        with self._database.begin() as connection:
-            connection.execute(delete(cache_entries))
+        try:
+            with self._database.begin() as connection:
+                connection.execute(delete(cache_entries))
+        finally:
+            self._recent.clear()
 
     def find(self, key: bytes) -> list[Generation] | None:
         """The fresh answer kept under `key`; `None` on a miss or a failure."""
         if self._disabled:
             return None
         try:
-            return self._answer(self._recent.get(key) or self._load(key))
+            now = self._clock()
+            return self._answer(self._recent.get(key, now) or self._load(key), now)
         except Exception as error:  # noqa: BLE001 - a broken store or row must not break the user's call
+            self._counter.add("misses")
             self._fail(error)
             return None
 
     async def afind(self, key: bytes) -> list[Generation] | None:
         """`find` for asyncio: from memory at once, from the database in a worker thread."""
-        if self._disabled or self._recent.get(key) is not None:
+        if self._disabled or self._recent.get(key, self._clock()) is not None:
             return self.find(key)
         return await run_in_executor(None, self.find, key)
 
@@ -141,12 +141,11 @@ class ResponseCache(BaseCache):
         """Keep whole answers under `key`; others are counted as refused."""
         if self._disabled:
             return
-        if not _are_whole(generations):
-            self._counter.add("refused")
-            return
         try:
-            self._save(key, encode(generations))
-            self._counter.add("stored")
+            value = _encoded(generations) if are_whole(generations) else None
+            if value is not None:
+                self._save(key, value)
+            self._counter.add("refused" if value is None else "stored")
         except Exception as error:  # noqa: BLE001 - the answer was paid for and goes to the user
             self._fail(error)
 
@@ -154,8 +153,7 @@ class ResponseCache(BaseCache):
         """What this cache did in this process."""
         return self._counter.stats()
 
-    def _answer(self, entry: Entry | None) -> list[Generation] | None:
-        now = self._clock()
+    def _answer(self, entry: Entry | None, now: float) -> list[Generation] | None:
         if entry is None or not entry.is_fresh(now):
             self._counter.add("misses")
             return None
@@ -176,7 +174,13 @@ class ResponseCache(BaseCache):
         entry = Entry(value, now, None if self._ttl is None else now + self._ttl)
         self._recent.put(key, entry)
         with self._database.begin() as connection:
-            connection.execute(self._upsert, {"key": key, **asdict(entry)})
+            row = {
+                "key": key,
+                "value": value,
+                "created_at": entry.created_at,
+                "expires_at": entry.expires_at,
+            }
+            connection.execute(self._upsert, row)
             # Keys are hashes: this is one answer in 256, and no counter to share.
             if key[-1] == 0:
                 connection.execute(_STALE, {"now": now})
@@ -199,33 +203,38 @@ def _core_key(prompt: str, llm_string: str) -> bytes:
 
 
 def _without_bookkeeping(prompt: str) -> str:
-    """The prompt without what earlier answers cost: a repeated conversation stays equal."""
+    """The prompt without ids and what earlier answers cost: a repeated conversation is equal."""
     try:
         messages = orjson.loads(prompt)
+        if not messages or not isinstance(messages, list):
+            return prompt
+        order: dict[str | None, int] = {}
         for message in messages:
-            for name in ("id", "response_metadata", "usage_metadata"):
-                message["kwargs"].pop(name, None)
+            _simplify(message["kwargs"], order)
         return orjson.dumps(messages).decode()
     except (ValueError, TypeError, KeyError, AttributeError):
         return prompt  # a text model's prompt is no JSON of messages
 
 
-def _are_whole(generations: Sequence[Generation]) -> bool:
-    return bool(generations) and all(_is_whole(each) for each in generations)
+def _simplify(message: dict[str, Any], order: dict[str | None, int]) -> None:
+    """Drop bookkeeping; a tool call is named by its place in `order` instead of its id."""
+    for name in ("id", "response_metadata", "usage_metadata"):
+        message.pop(name, None)
+    if calls := message.get("tool_calls"):
+        message["content"] = without_call_ids(message["content"])
+        message.get("additional_kwargs", {}).pop("tool_calls", None)  # the same, as it was sent
+        for call in calls:
+            call["id"] = order.setdefault(call["id"], len(order))
+    if "tool_call_id" in message:
+        message["tool_call_id"] = order.get(message["tool_call_id"])
 
 
-def _is_whole(generation: Generation) -> bool:
-    info = dict(generation.generation_info or {})
-    if not isinstance(generation, ChatGeneration):
-        return bool(generation.text) and not _is_unfinished(info)
-    message = generation.message
-    has_content = bool(message.content) or bool(getattr(message, "tool_calls", None))
-    return has_content and not _is_unfinished({**info, **message.response_metadata})
-
-
-def _is_unfinished(info: Mapping[str, Any]) -> bool:
-    reason = info.get("finish_reason") or info.get("stop_reason") or info.get("done_reason")
-    return str(reason).lower() in _UNFINISHED
+def _encoded(generations: Sequence[Generation]) -> bytes | None:
+    """The answers as bytes; `None` if they hold what cannot be written down."""
+    try:
+        return encode(generations)
+    except (TypeError, ValueError):
+        return None
 
 
 def _marked(generation: Generation, age: float) -> Generation:

@@ -13,18 +13,18 @@ class CacheStats:
     hits: int = 0
     """Lookups that were answered."""
     misses: int = 0
-    """Lookups that were not, because nothing fresh was there."""
+    """Lookups that were not: nothing fresh was there, or the store failed."""
     stored: int = 0
     """Answers kept."""
     refused: int = 0
     """Answers not kept: cut short, filtered, empty, or not storable."""
     errors: int = 0
-    """Lookups and updates that failed; the model's answer was used instead."""
+    """Lookups (misses too) and updates that failed; the model's answer was used instead."""
 
     @property
     def hit_rate(self) -> float:
         """Share of lookups that were answered, 0 to 1."""
-        lookups = self.hits + self.misses + self.errors
+        lookups = self.hits + self.misses
         return self.hits / lookups if lookups else 0.0
 
 

@@ -7,7 +7,7 @@ from llmops_langchain.models.names import ModelName
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider
 
-__all__ = ["find_listing"]
+__all__ = ["find_listing", "listed_windows"]
 
 _MAKERS = {
     "chatgpt-": "openai",
@@ -29,6 +29,19 @@ def find_listing(name: ModelName) -> "tuple[Provider, ModelInfo] | None":
         if provider and (model := provider.find_model(candidate, all_providers=providers)):
             return provider, model
     return None
+
+
+def listed_windows(name: ModelName) -> list[int]:
+    """Return the context windows, in tokens, that any provider lists for a model of this name."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    listed = (model for provider in get_snapshot().providers for model in provider.models)
+    names = (name.name, name.family)
+    return [
+        model.context_window
+        for model in listed
+        if model.context_window and model.id.lower().rpartition("/")[2] in names
+    ]
 
 
 def _provider(

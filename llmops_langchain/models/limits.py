@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from llmops_langchain.errors import ConfigurationError
-from llmops_langchain.models.catalogue import find_listing
+from llmops_langchain.models.catalogue import find_listing, listed_windows
 from llmops_langchain.models.names import parse_model_name
 
 __all__ = ["DEFAULT_MAX_INPUT_TOKENS", "ContextLimits", "context_limits"]
@@ -50,9 +50,13 @@ def context_limits(
         return _limits(max_input_tokens, answer, "override")
     if taken := known.get("max_input_tokens"):
         return _limits(taken, answer, "profile")
-    listing = find_listing(parse_model_name(model, provider))
+    name = parse_model_name(model, provider)
+    listing = find_listing(name)
     if listing and (window := listing[1].context_window):
         return _limits(window, answer, "prices")
+    # Its own provider lists no window: the smallest that another host of it does is safe.
+    if windows := listed_windows(name):
+        return _limits(min(windows), answer, "prices")
     return _limits(DEFAULT_MAX_INPUT_TOKENS, answer, "default")
 
 

@@ -21,7 +21,7 @@ from llmops_langchain.tokens.vocabularies import Vocabulary, vocabulary
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-__all__ = ["TokenCounter", "count_tokens", "counter_for"]
+__all__ = ["TokenCounter", "count_tokens", "counter_for", "model_name"]
 
 _NAME_ATTRIBUTES = ("model_name", "model", "model_id", "deployment_name")
 
@@ -108,10 +108,13 @@ def count_tokens(
 
 def counter_for(model: "str | BaseChatModel") -> TokenCounter:
     """Return the counter that all models of this model's family share."""
-    return _by_name(model if isinstance(model, str) else _name_of(model))
+    return _by_name(model_name(model))
 
 
-def _name_of(model: "BaseChatModel") -> str:
+def model_name(model: "str | BaseChatModel") -> str:
+    """Return the name that a model goes by at its provider, `""` if it says none."""
+    if isinstance(model, str):
+        return model
     names = (getattr(model, attribute, None) for attribute in _NAME_ATTRIBUTES)
     return next((name for name in names if isinstance(name, str)), "")
 

@@ -13,11 +13,12 @@ from typing import Any
 import orjson
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, SecretStr, TypeAdapter
+from pydantic.errors import PydanticUserError
 
 from llmops_langchain.wrapping.swap import is_swapped, layers_of
 
-__all__ = ["call_key", "digest"]
+__all__ = ["call_key", "digest", "without_call_ids"]
 
 # Fields of chat models that do not change an answer: transport, credentials, bookkeeping.
 _SILENT = frozenset(
@@ -34,6 +35,7 @@ _SILENT = frozenset(
         "http_async_client",
         "http_client",
         "http_socket_options",
+        "i",  # LangChain's fake models count their answers in it
         "include_response_headers",
         "max_retries",
         "metadata",
@@ -53,9 +55,14 @@ _SILENT = frozenset(
 )
 
 
+# Content blocks that repeat a tool call; their place in the message names them.
+_CALL_BLOCKS = frozenset(("function_call", "tool_call", "tool_use"))
+
+
 def call_key(
     model: BaseChatModel,
     messages: Sequence[BaseMessage],
+    /,
     *,
     scope: str = "",
     **parameters: Any,
@@ -100,12 +107,25 @@ def _plain_message(message: BaseMessage, order: dict[str | None, int]) -> tuple[
             for key, value in extra.items()
             if value is not None and not (calls and key == "tool_calls")
         }
-        return ("ai", message.content, message.name, calls, rest)
+        broken = [(call["name"], call["args"]) for call in message.invalid_tool_calls]
+        return ("ai", without_call_ids(message.content), message.name, calls, broken, rest)
     if isinstance(message, ToolMessage):
         answered = order.get(message.tool_call_id)
         return ("tool", message.content, message.name, answered, message.status, extra)
-    role = getattr(message, "role", None)
+    role = vars(message).get("role")  # `getattr` would search pydantic's extras for it
     return (message.type.removesuffix("MessageChunk"), message.content, message.name, role, extra)
+
+
+def without_call_ids(content: str | Sequence[Any]) -> str | list[Any]:
+    """An answer's content without the ids of the tool calls it repeats as blocks."""
+    if isinstance(content, str):
+        return content
+    return [
+        {key: value for key, value in block.items() if key not in ("id", "call_id")}
+        if isinstance(block, Mapping) and block.get("type") in _CALL_BLOCKS
+        else block
+        for block in content
+    ]
 
 
 def _identity(model: BaseChatModel) -> dict[str, Any]:
@@ -113,14 +133,19 @@ def _identity(model: BaseChatModel) -> dict[str, Any]:
     given = vars(model)
     fields = {name: given[name] for name in _speaking(type(model)) if given.get(name) is not None}
     said = model._identifying_params  # noqa: SLF001 - LangChain's own way to tell models apart
-    own = {name: value for name, value in said.items() if name not in _SILENT}
+    own = {name: value for name, value in said.items() if _speaks(name)}
     return {"class": _class_name(type(model)), "fields": fields, "own": own}
 
 
 @lru_cache(maxsize=256)
 def _speaking(model_class: type[BaseChatModel]) -> tuple[str, ...]:
     fields = model_class.model_fields.items()
-    return tuple(name for name, field in fields if name not in _SILENT and not field.exclude)
+    return tuple(name for name, field in fields if _speaks(name) and not field.exclude)
+
+
+def _speaks(name: str) -> bool:
+    """Whether a setting may change an answer; who pays, and how that is proved, does not."""
+    return name not in _SILENT and not name.endswith(("api_key", "token_provider"))
 
 
 @lru_cache(maxsize=256)
@@ -160,10 +185,13 @@ def _(value: BaseModel) -> list[Any]:
 
 
 @_plain.register
-def _(value: type) -> Any:
-    if not issubclass(value, BaseModel):
-        return value.__qualname__
-    return value.model_json_schema()
+def _(value: type) -> dict[str, Any]:
+    """The schema, so that an edited class is another one."""
+    try:
+        return TypeAdapter(value).json_schema()
+    except PydanticUserError as error:
+        msg = f"{value.__qualname__!r} has no schema"
+        raise TypeError(msg) from error
 
 
 @_plain.register(set)

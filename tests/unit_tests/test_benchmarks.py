@@ -1,0 +1,19 @@
+"""Every script of `benchmarks/` runs, and finds both sides right, at its smallest size."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.mark.slow
+def test_every_script_runs_and_states_its_claims() -> None:
+    pytest.importorskip("langchain_community", reason="needs the dependency group `bench`")
+    command = [sys.executable, str(BENCHMARKS / "run.py"), "--quick"]
+    ran = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    assert ran.returncode == 0, ran.stderr
+    scripts = {path.name for path in BENCHMARKS.glob("*.py")} - {"measuring.py", "run.py"}
+    assert {name for name in scripts if f"| `{name}` |" in ran.stdout} == scripts
