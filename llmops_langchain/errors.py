@@ -35,13 +35,15 @@ class ConfigurationError(LLMOpsError, ValueError):
 
 
 class MissingExtraError(LLMOpsError, ImportError):
-    """Raised where an optional package is first needed; `extra` names what to install."""
+    """Raised where an optional package is first needed; `extra` names what to install.
 
-    def __init__(self, package: str, *, extra: str) -> None:
+    `install` is the command to run where the extra alone does not bring the package.
+    """
+
+    def __init__(self, package: str, *, extra: str, install: str | None = None) -> None:
         self.package, self.extra = package, extra
-        super().__init__(
-            f"{package!r} is not installed: run `pip install 'llmops-langchain[{extra}]'`"
-        )
+        command = install or f"pip install 'llmops-langchain[{extra}]'"
+        super().__init__(f"{package!r} is not installed: run `{command}`")
 
 
 class ContextWindowError(LLMOpsError, ValueError):

@@ -7,7 +7,7 @@ from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackMana
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 from typing_extensions import override
 
 USAGE = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
@@ -17,12 +17,13 @@ class CountingModel(BaseChatModel):
     """Knows only `_generate`, as most small integrations do; copies share one count."""
 
     model_name: str = "tested-model"
+    provider: str = "tested"
     answer: Any = "the answer"
     usage: dict[str, Any] | None = USAGE
     finish_reason: str = "stop"
     n: int = 1
-    tool_calls: list[Any] = []
-    metadata_of_answer: dict[str, Any] = {}
+    tool_calls: list[Any] = Field(default_factory=list)
+    metadata_of_answer: dict[str, Any] = Field(default_factory=dict)
     error: Exception | None = None
     temperature: float | None = None
     timeout: float | None = None
@@ -38,7 +39,7 @@ class CountingModel(BaseChatModel):
         return "counting"
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
-        named = {"ls_provider": "tested", "ls_model_name": self.model_name}
+        named = {"ls_provider": self.provider, "ls_model_name": self.model_name}
         return {**super()._get_ls_params(stop=stop, **kwargs), **named}
 
     def _ask(self, how: str) -> None:

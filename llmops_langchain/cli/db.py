@@ -1,0 +1,35 @@
+"""`llmops db`: bring the tables of a database up to date."""
+
+from typing import Annotated
+
+import typer
+
+from llmops_langchain.cli.options import Url
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Bring the tables of a database up to date.")
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `upgrade` a word of its own: Typer would drop the name of an only command."""
+
+
+@app.command()
+def upgrade(
+    url: Url = "sqlite:///llmops.db",
+    schema: Annotated[
+        str | None, typer.Option(help="The PostgreSQL schema the tables live in.")
+    ] = None,
+    *,
+    sql: Annotated[bool, typer.Option("--sql", help="Print the SQL and run nothing.")] = False,
+) -> None:
+    """Create or change the tables so that they fit this release."""
+    from llmops_langchain.storage import Database
+
+    with Database(url, schema=schema, auto_migrate=False) as database:
+        if sql:
+            typer.echo(database.upgrade_sql())
+        else:
+            typer.echo(f"The tables are of version {database.upgrade()}.")
