@@ -1,11 +1,15 @@
 """The one record that flows through the package."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
+from sys import float_info
 from typing import Any, Literal
 from uuid import UUID
 
+from sqlalchemy import JSON, BigInteger, Boolean, Double, Integer, Text
+
+from llmops_langchain.storage.schema import events
 from llmops_langchain.storage.types import new_id
 
 __all__ = ["LLM_CALL", "TRIM", "CacheTier", "Event", "Status", "as_row", "from_row", "storable"]
@@ -14,7 +18,7 @@ LLM_CALL = "llm.call"
 """Name of an event that stands for one call of a language model."""
 
 TRIM = "context.trim"
-"""Name of an event that stands for one cut of a history; `trimmed_tokens` says how much left."""
+"""Name of an event that stands for one prompt that a cut made shorter, by `trimmed_tokens`."""
 
 Status = Literal["ok", "error"]
 CacheTier = Literal["exact", "semantic", "other"]
@@ -114,16 +118,21 @@ class Event:
 _NAMES = tuple(each.name for each in fields(Event))
 _values = attrgetter(*_NAMES)
 _UUIDS = ("id", "run_id", "parent_run_id")
+_FIELDS = {column.name: column.key for column in events.c}
 
 
 def as_row(event: Event) -> dict[str, Any]:
-    """Columns of `llmops_events` by name."""
+    """Columns of `llmops_events` by their key, as `insert` takes them."""
     return dict(zip(_NAMES, _values(event), strict=True))
 
 
 def from_row(row: Mapping[str, Any]) -> Event:
-    """The event of a row; ids may be text, and columns of a later release are passed over."""
-    known = {name: row[name] for name in _NAMES if row.get(name) is not None}
+    """The event of `as_row`, of a line of a journal, or of a row that `select` found.
+
+    Ids may be text, and columns of a later release are passed over.
+    """
+    by_field = {_FIELDS.get(name, name): value for name, value in row.items()}
+    known = {name: by_field[name] for name in _NAMES if by_field.get(name) is not None}
     for name in _UUIDS:
         if isinstance(known.get(name), str):
             known[name] = UUID(known[name])
@@ -131,16 +140,54 @@ def from_row(row: Mapping[str, Any]) -> Event:
 
 
 def storable(event: Event) -> Event:
-    """The event without what no database takes: lone surrogates, NUL, numbers over 64 bits."""
-    changed: dict[str, Any] = {}
-    for name, value in as_row(event).items():
-        if isinstance(value, str):
-            changed[name] = _clean(value)
-        elif isinstance(value, int) and not isinstance(value, bool):
-            changed[name] = max(-(2**63), min(value, 2**63 - 1))
-    tags = event.tags and {_clean(key): _clean(value) for key, value in event.tags.items()}
-    return replace(event, **changed, tags=tags)
+    """The event as every database takes it, whatever numbers and texts the caller put in.
+
+    Text loses NUL and lone surrogates, and its end where it is too long for an index; numbers are
+    of the type of their column and fit it.
+    """
+    row = as_row(event)
+    fitted = {name: fit(row[name]) for name, fit in _FITS.items() if row[name] is not None}
+    return replace(event, **fitted)
 
 
-def _clean(value: object) -> str:
+def _text(value: object) -> str:
     return str(value).encode("utf-8", "replace").decode().replace("\0", "")
+
+
+def _indexed_text(value: object) -> str:
+    return _text(value)[:300]  # PostgreSQL takes 2,704 bytes in a row of an index
+
+
+def _tags(value: Mapping[Any, Any]) -> dict[str, str]:
+    return {_text(key): _text(each) for key, each in value.items()}
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float_info.max if value > 0 else -float_info.max
+
+
+def _small(value: Any) -> int:
+    return max(-(2**31), min(int(value), 2**31 - 1))
+
+
+def _large(value: Any) -> int:
+    return max(-(2**63), min(int(value), 2**63 - 1))
+
+
+_BY_TYPE: dict[type, Callable[[Any], Any]] = {
+    BigInteger: _large,
+    Boolean: bool,
+    Double: _number,
+    Integer: _small,
+    JSON: _tags,
+    Text: _text,
+}
+_INDEXED = {column for index in events.indexes for column in index.columns}
+_FITS: dict[str, Callable[[Any], Any]] = {
+    column.key: _indexed_text if fit is _text and column in _INDEXED else fit
+    for column in events.c
+    if (fit := _BY_TYPE.get(type(column.type)))
+}

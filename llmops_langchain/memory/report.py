@@ -1,5 +1,6 @@
 """What a cut took away and why, worked out when it is asked for."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,7 +9,7 @@ from typing import Literal
 from langchain_core.messages import BaseMessage, ToolMessage, convert_to_messages
 from langchain_core.messages.utils import MessageLikeRepresentation
 
-from llmops_langchain.memory.validity import CLEARED_NOTE, flat, leading_systems, turns
+from llmops_langchain.memory.validity import CLEARED_NOTE, leading_systems, turns
 
 __all__ = ["Reason", "Trim", "Why"]
 
@@ -30,12 +31,20 @@ class Reason:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trim:
-    """A history cut to its window. Everything but `messages` costs a pass when first read."""
+    """A history cut to its window.
+
+    All but `messages` is worked out when first read, from the history itself: it may have grown
+    since then, but read this before anything else is done to it.
+    """
 
     messages: list[BaseMessage]
     """What to send."""
+    moved: bool
+    """Whether the cut was made or moved for this prompt; a cut that is kept goes on saving."""
     history: Sequence[MessageLikeRepresentation] = field(repr=False)
-    """What was given, as it was then."""
+    """What was given."""
+    length: int
+    """How many messages that were."""
     count: Callable[[BaseMessage], int] = field(repr=False)
     """Tokens of one message."""
 
@@ -56,21 +65,35 @@ class Trim:
 
     @cached_property
     def _given(self) -> list[BaseMessage]:
-        return convert_to_messages(self.history)
+        return convert_to_messages(self.history[: self.length])
 
 
 def _reasons(history: Sequence[BaseMessage], messages: Sequence[BaseMessage]) -> list[Reason]:
-    kept = set(map(id, messages))
+    left = _left(history, messages)
+    outputs = _cleared_outputs(left, messages)
     whys: dict[int, Why] = {}
-    for turn in map(flat, turns(history, leading_systems(history))):
+    kept = set(map(id, messages))
+    for turn in turns(history, leading_systems(history)):
         why: Why = "step" if any(id(m) in kept for m in turn) else "turn"
         whys.update((id(m), why) for m in turn)
-    left = [(i, m) for i, m in enumerate(history) if id(m) not in kept]
-    outputs = _cleared_outputs(left, messages)
     return [
         Reason(index=i, message=m, why="output" if i in outputs else whys.get(id(m), "refused"))
         for i, m in left
     ]
+
+
+def _left(
+    history: Sequence[BaseMessage], messages: Sequence[BaseMessage]
+) -> list[tuple[int, BaseMessage]]:
+    """Return what of a history is not sent; of one object said twice the newer one is sent."""
+    kept = Counter(map(id, messages))
+    left = []
+    for at in range(len(history) - 1, -1, -1):
+        if kept[id(history[at])]:
+            kept[id(history[at])] -= 1
+        else:
+            left.append((at, history[at]))
+    return left[::-1]
 
 
 def _cleared_outputs(

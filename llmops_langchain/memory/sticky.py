@@ -5,7 +5,8 @@ with every message; this one comes at `CRITICAL` of the window, goes down to `TA
 only adds messages until `CRITICAL` is reached again.
 
 Nothing is remembered: the cuts are replayed over the history, which gives the same prompt in every
-process. With the previous prompt at hand only what came after it is looked at, to the same effect.
+process. With the previous prompt at hand only what came after it is looked at, to the same effect
+(a newest step that was too large to be in that prompt is taken for a new one, and cut again).
 """
 
 from collections.abc import Sequence

@@ -7,7 +7,7 @@ whose call is gone, a call that was never answered, a system message in the midd
 of the very last AI message may still be open.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
@@ -16,13 +16,14 @@ __all__ = [
     "CLEARED_NOTE",
     "Step",
     "Turn",
+    "asks",
     "cleared",
     "current_question",
     "flat",
-    "is_question",
     "leading_systems",
     "pinned",
     "role",
+    "steps",
     "turns",
     "valid",
 ]
@@ -30,8 +31,8 @@ __all__ = [
 Step = list[BaseMessage]
 """Messages that stay or go together."""
 
-Turn = list[Step]
-"""A question (the first step) and what followed it; before the first question, steps alone."""
+Turn = Sequence[BaseMessage]
+"""A question and the steps that follow it; before the first question, steps alone."""
 
 CLEARED_NOTE = "[tool output removed: it did not fit into the context window]"
 """What stands in place of a tool output that had to go."""
@@ -60,9 +61,9 @@ def role(message: BaseMessage) -> str:
     return _ROLES.get(message.type) or _ROLES.get(getattr(message, "role", ""), "other")
 
 
-def is_question(step: Step) -> bool:
-    """Whether a step is the human message that opens a turn."""
-    return role(step[0]) == "human"
+def asks(turn: Turn) -> bool:
+    """Whether a turn opens with a question."""
+    return bool(turn) and role(turn[0]) == "human"
 
 
 def leading_systems(history: Sequence[BaseMessage]) -> int:
@@ -89,15 +90,23 @@ def turns(history: Sequence[BaseMessage], start: int) -> Iterator[Turn]:
     stop = end = len(history)
     for at in range(end - 1, start - 1, -1):
         if role(history[at]) == "human":
-            yield _steps(history[at:stop], at_end=stop == end)
+            turn = history[at:stop]
+            # Most turns of a chat are a question and answers: there is nothing to sort out.
+            answered = all(map(_is_answer, turn[1:]))
+            yield turn if answered else [turn[0], *flat(_valid_steps(turn[1:], at_end=stop == end))]
             stop = at
     if stop > start:
-        yield _steps(history[start:stop], at_end=stop == end)
+        yield flat(_valid_steps(history[start:stop], at_end=stop == end))
 
 
-def flat(turn: Turn) -> list[BaseMessage]:
-    """Return the messages of a turn in their order."""
-    return list(chain.from_iterable(turn))
+def steps(messages: Sequence[BaseMessage]) -> list[Step]:
+    """Return the valid steps of some messages; calls at their end may be open."""
+    return _valid_steps(messages, at_end=True)
+
+
+def flat(parts: Iterable[Sequence[BaseMessage]]) -> list[BaseMessage]:
+    """Return the messages of steps or turns in one list."""
+    return list(chain.from_iterable(parts))
 
 
 def cleared(message: ToolMessage) -> ToolMessage:
@@ -111,10 +120,10 @@ def valid(history: Sequence[BaseMessage]) -> list[BaseMessage]:
     Without any human message there is no valid first one; the steps are kept as they are.
     """
     head = leading_systems(history)
-    found = [turn for turn in turns(history, head) if turn]
-    if found and is_question(found[0][0]):
-        found = [turn for turn in found if is_question(turn[0])]
-    return [*history[:head], *chain.from_iterable(flat(turn) for turn in reversed(found))]
+    found = list(turns(history, head))
+    if found and asks(found[0]):
+        found = list(filter(asks, found))
+    return flat([history[:head], *reversed(found)])
 
 
 def pinned(picked: Sequence[BaseMessage], history: Sequence[BaseMessage]) -> list[BaseMessage]:
@@ -129,9 +138,9 @@ def pinned(picked: Sequence[BaseMessage], history: Sequence[BaseMessage]) -> lis
     return [*systems, *picked[:at], history[asked], *picked[at:]]
 
 
-def _steps(messages: Sequence[BaseMessage], *, at_end: bool) -> Turn:
-    """Return the valid steps of one turn; `at_end`: nothing follows it in the history."""
-    found: Turn = []
+def _valid_steps(messages: Sequence[BaseMessage], *, at_end: bool) -> list[Step]:
+    """Return the valid steps of some messages; `at_end`: nothing follows in the history."""
+    found: list[Step] = []
     at = 0
     while at < len(messages):
         message, kind = messages[at], role(messages[at])
@@ -147,12 +156,15 @@ def _steps(messages: Sequence[BaseMessage], *, at_end: bool) -> Turn:
     return found
 
 
+def _is_answer(message: BaseMessage) -> bool:
+    return isinstance(message, AIMessage) and not (message.tool_calls or message.invalid_tool_calls)
+
+
 def _call_ids(message: BaseMessage) -> list[str | None]:
     if not isinstance(message, AIMessage):
         return []
     # Providers are also sent the calls whose arguments could not be parsed.
-    calls = chain(message.tool_calls, message.invalid_tool_calls)
-    return [call["id"] for call in calls]
+    return [call["id"] for call in (*message.tool_calls, *message.invalid_tool_calls)]
 
 
 def _tool_step(
@@ -161,7 +173,7 @@ def _tool_step(
     results: Sequence[BaseMessage],
     *,
     may_be_open: bool,
-) -> Turn:
+) -> list[Step]:
     """Return an AI message with one result per call as one step; no step if that is not so."""
     waiting = set(calls)
     if len(waiting) < len(calls) or None in waiting:

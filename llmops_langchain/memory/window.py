@@ -17,7 +17,8 @@ from llmops_langchain.memory.report import Trim
 from llmops_langchain.memory.sticky import CRITICAL, sticky
 from llmops_langchain.memory.strategies import STRATEGIES, Room, Strategy, checked
 from llmops_langchain.models import context_limits
-from llmops_langchain.tokens import counter_for
+from llmops_langchain.tokens import counter_for, model_name
+from llmops_langchain.tokens.parts import MESSAGE_TOKENS
 
 __all__ = ["WARNING", "ContextStatus", "ContextWindow"]
 
@@ -28,7 +29,7 @@ _OUTPUT_RESERVE = 4096
 """Tokens kept free for the answer where neither the caller nor the model says how many."""
 
 _Cut = Callable[[Sequence[BaseMessage]], tuple[list[BaseMessage], bool]]
-"""Takes a history; returns the messages to send and whether that is worth a report."""
+"""Takes a history; returns the messages to send and whether the cut is a new one."""
 
 _logger = logging.getLogger(__name__)
 
@@ -66,8 +67,9 @@ class ContextWindow(Runnable[LanguageModelInput, list[BaseMessage]]):
         tools: The tools bound to the model; their schemas count.
         output_reserve: Tokens of the model's limit kept free for the answer. Without it: the
             model's own `max_tokens` if set, else 4,096, but at most half of the limit.
-        on_trim: Called with each `Trim` that took something away. An error in it is logged
-            once a class and goes no further.
+        on_trim: Called with the `Trim` of each prompt that is shorter than its history;
+            `trim.moved` tells a new cut from one that was kept. An error in it is logged once a
+            class and goes no further.
 
     Raises:
         ConfigurationError: If a limit is not positive, the strategy is not known, or both
@@ -98,14 +100,18 @@ class ContextWindow(Runnable[LanguageModelInput, list[BaseMessage]]):
             msg = f"a request must have room for some tokens, got {self.max_tokens!r}"
             raise ConfigurationError(msg)
         self._counter = counter_for(model)
-        self._tools = tuple(tools)
+        self._room = Room(
+            max_tokens=self.max_tokens,
+            taken=self._counter.reply_overhead + self._counter.tools(tools),
+            count=self._counter.message,
+            least=MESSAGE_TOKENS,
+        )
         self._strategy = _strategy(strategy)
         self._on_trim = on_trim
         self._logged: set[str] = set()
 
     def check(self, messages: LanguageModelInput | int) -> ContextStatus:
         """Return how full the window is with these messages, or with a count of tokens."""
-        given = isinstance(messages, int)
         tokens = messages if isinstance(messages, int) else self._tokens(messages)
         share = tokens / self.max_tokens
         return ContextStatus(
@@ -113,7 +119,7 @@ class ContextWindow(Runnable[LanguageModelInput, list[BaseMessage]]):
             limit=self.max_tokens,
             share=share,
             status="critical" if share >= CRITICAL else "warning" if share >= WARNING else "ok",
-            estimated=not given and self._counter.estimated,
+            estimated=self._counter.estimated and not isinstance(messages, int),
         )
 
     def trim(self, messages: LanguageModelInput) -> Trim:
@@ -122,23 +128,21 @@ class ContextWindow(Runnable[LanguageModelInput, list[BaseMessage]]):
         Raises:
             ContextWindowError: If system messages, tools and current question do not fit.
         """
-        room = self._room()
-        return self._trim(messages, lambda history: self._fitted(history, room))
+        return self._trim(messages, self._fitted)
 
     def trim_sticky(
         self, messages: LanguageModelInput, *, previous: Sequence[BaseMessage] = ()
     ) -> Trim:
         """Return the messages to send, cut at 85 % of the window down to 60 % and then kept so.
 
-        The prompt of a growing chat begins like the one before until the cut moves, which is
-        when `on_trim` is called. The answer does not depend on `previous`, the prompt before:
-        with it only the messages since then are looked at.
+        The prompt of a growing chat begins like the one before until the cut moves. With
+        `previous`, the prompt before, only the messages since then are looked at; without it all
+        cuts are made again, to the same effect.
 
         Raises:
             ContextWindowError: If system messages, tools and current question do not fit.
         """
-        room = self._room()
-        return self._trim(messages, lambda h: sticky(h, previous, self._strategy, room))
+        return self._trim(messages, lambda h: sticky(h, previous, self._strategy, self._room))
 
     @override
     def invoke(
@@ -159,29 +163,30 @@ class ContextWindow(Runnable[LanguageModelInput, list[BaseMessage]]):
         return self.trim(given).messages
 
     def _tokens(self, messages: LanguageModelInput) -> int:
-        return self._counter.messages(convert_to_messages(_history(messages)), self._tools)
+        return self._room.taken + self._room.cost(convert_to_messages(_history(messages)))
 
-    def _room(self) -> Room:
-        counter = self._counter
-        taken = counter.reply_overhead + counter.tools(self._tools)
-        return Room(max_tokens=self.max_tokens, taken=taken, count=counter.message)
-
-    def _fitted(self, history: Sequence[BaseMessage], room: Room) -> tuple[list[BaseMessage], bool]:
-        if room.holds(history):
-            return list(history), False
-        return list(self._strategy(history, room)), True
+    def _fitted(self, history: Sequence[BaseMessage]) -> tuple[list[BaseMessage], bool]:
+        if self._room.holds(history):
+            return convert_to_messages(history), False
+        return list(self._strategy(history, self._room)), True
 
     def _trim(self, messages: LanguageModelInput, cut: _Cut) -> Trim:
         history: Sequence[Any] = _history(messages)
         try:
             kept, moved = cut(history)
         except AttributeError:
-            # Converting 10,000 messages takes longer than cutting them, and a cut reads only
-            # what it keeps: tuples, dicts and strings among that show as no messages here.
-            history = tuple(convert_to_messages(history))
+            # Converting 10,000 messages takes longer than cutting them, and a cut looks only at
+            # what it keeps: there tuples, dicts and strings show by what they have not.
+            history = convert_to_messages(history)
             kept, moved = cut(history)
-        trim = Trim(messages=kept, history=history, count=self._counter.message)
-        if moved and self._on_trim is not None:
+        trim = Trim(
+            messages=kept,
+            moved=moved,
+            history=history,
+            length=len(history),
+            count=self._room.count,
+        )
+        if (moved or len(kept) < len(history)) and self._on_trim is not None:
             self._report(trim, self._on_trim)
         return trim
 
@@ -195,10 +200,10 @@ class ContextWindow(Runnable[LanguageModelInput, list[BaseMessage]]):
                 _logger.warning("`on_trim` raised %s; the messages were cut all the same", name)
 
 
-def _history(messages: LanguageModelInput) -> tuple[MessageLikeRepresentation, ...]:
+def _history(messages: LanguageModelInput) -> Sequence[MessageLikeRepresentation]:
     if isinstance(messages, PromptValue):
-        return tuple(messages.to_messages())
-    return (HumanMessage(messages),) if isinstance(messages, str) else tuple(messages)
+        return messages.to_messages()
+    return [HumanMessage(messages)] if isinstance(messages, str) else messages
 
 
 def _strategy(strategy: str | Strategy) -> Strategy:
@@ -218,14 +223,11 @@ def _limit(model: str | BaseChatModel, max_tokens: int | None, output_reserve: i
     if max_tokens is not None:
         return max_tokens
     limit = _model_limit(model)
-    own = getattr(model, "max_tokens", None) or _OUTPUT_RESERVE
+    names = ("max_tokens", "max_output_tokens")
+    own = next(filter(None, (getattr(model, name, None) for name in names)), _OUTPUT_RESERVE)
     return limit - (min(own, limit // 2) if output_reserve is None else output_reserve)
 
 
 def _model_limit(model: str | BaseChatModel) -> int:
-    if isinstance(model, str):
-        return context_limits(model).max_input_tokens
-    known = model._get_ls_params()  # noqa: SLF001 - the one place where every model says its name
-    name = known.get("ls_model_name") or model._llm_type  # noqa: SLF001 - public in all but name
-    provider, profile = known.get("ls_provider"), getattr(model, "profile", None)
-    return context_limits(name, provider=provider, profile=profile).max_input_tokens
+    profile = getattr(model, "profile", None)
+    return context_limits(model_name(model), profile=profile).max_input_tokens
