@@ -175,8 +175,10 @@ class LLMOps:
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
         """Flush when a web app shuts down: `FastAPI(lifespan=ops.lifespan)`."""
-        yield
-        await self.aflush()
+        try:
+            yield
+        finally:
+            await self.aflush()
 
     def close(self) -> None:
         """Flush and close the database. If it is away, the journal keeps the events."""

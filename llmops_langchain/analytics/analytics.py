@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, select
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, literal_column, select
 
 from llmops_langchain.analytics.reports import CostReport, ModelCost
 from llmops_langchain.clock import Clock, system_clock
@@ -31,8 +31,10 @@ def _sum(
 
 
 _call, _cut = events.c.name == LLM_CALL, events.c.name == TRIM
+# Grouped by the expression (the name alone is the column's), so without a bound parameter in it.
+_model = func.coalesce(events.c.model, literal_column("'unknown'"))
 _SUMS = select(
-    func.coalesce(events.c.model, "unknown").label("model"),
+    _model.label("model"),
     _count(_call).label("calls"),
     _count(and_(_call, events.c.cache_tier.is_not(None))).label("cache_hits"),
     _count(and_(_call, events.c.status == "error")).label("errors"),
@@ -46,7 +48,7 @@ _SUMS = select(
     _sum(events.c.saved, _call).label("saved_by_cache"),
     _sum(events.c.saved, _cut).label("saved_by_trimming"),
     _sum(events.c.latency).label("latency"),
-).group_by("model")
+).group_by(_model)
 
 
 class Analytics:

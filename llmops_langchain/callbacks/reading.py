@@ -2,16 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.messages import AIMessage
-from langchain_core.messages.ai import UsageMetadata
-from langchain_core.outputs import ChatGeneration, Generation, LLMResult
+from langchain_core.outputs import (
+    ChatGeneration,
+    ChatGenerationChunk,
+    Generation,
+    GenerationChunk,
+    LLMResult,
+)
 
 from llmops_langchain.ledger import CacheTier
 from llmops_langchain.models import TokenUsage
 
-__all__ = ["Answer", "read_answer"]
+__all__ = ["Answer", "read_answer", "read_part"]
 
 # langchain-anthropic splits what was written by how long it is kept, and leaves the total at 0.
 _WRITTEN = ("cache_creation", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
@@ -22,13 +27,13 @@ _PRICED_TIERS = frozenset({"flex", "batch", "priority"})
 class Answer:
     """What one `LLMResult` tells."""
 
-    usage: TokenUsage | None
+    usage: TokenUsage | None = None
     """Tokens of the call that was paid for; `None` if the provider sent none."""
-    model: str | None
+    model: str | None = None
     """The name under which the provider answered."""
-    tier: str | None
+    tier: str | None = None
     """Service tier that changes the price."""
-    cache_tier: CacheTier | None
+    cache_tier: CacheTier | None = None
     """Which cache answered, `None` if the model did."""
     text: str
     """The answer's text, to estimate from."""
@@ -40,14 +45,25 @@ def read_answer(result: LLMResult) -> Answer:
     message = first.message if isinstance(first, ChatGeneration) else None
     said = dict(message.response_metadata) if message else {}
     output = result.llm_output or {}
-    tier = _tier(said, message)
+    metadata = _metadata(message, said)
+    tier = _tier(said, metadata)
     return Answer(
-        usage=_usage(message, said, output, tier),
+        usage=_from_metadata(metadata, tier) if metadata else _from_output(output),
         model=said.get("model_name") or said.get("model") or output.get("model_name") or None,
         tier=tier,
         cache_tier=_cache_tier(message, said, result),
         text="".join(each.text for each in result.generations[0]) if result.generations else "",
     )
+
+
+def read_part(result: LLMResult | None) -> Answer | None:
+    """What came of a call that failed; `None` if nothing did, and then nothing was paid.
+
+    A stream that began leaves a chunk; core's note of the provider's refusal is no chunk.
+    """
+    first = _first(result) if result else None
+    began = isinstance(first, ChatGenerationChunk | GenerationChunk)
+    return read_answer(result) if result and began else None
 
 
 def _first(result: LLMResult) -> Generation | None:
@@ -64,14 +80,15 @@ def _cache_tier(message: object, said: Mapping[str, Any], result: LLMResult) -> 
     return "other" if is_hit else None
 
 
-def _usage(
-    message: object, said: Mapping[str, Any], output: Mapping[str, Any], tier: str | None
-) -> TokenUsage | None:
-    """From our mark, else from the message, else from the output of older models: one of them."""
+def _metadata(message: object, said: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Usage of the call that was paid for: a hit of ours has it in its mark."""
     if mark := said.get("llmops_cache"):
-        return _from_metadata(mark["usage_metadata"], tier)
-    if isinstance(message, AIMessage) and message.usage_metadata:
-        return _from_metadata(message.usage_metadata, tier)
+        return cast("Mapping[str, Any] | None", mark["usage_metadata"])
+    return message.usage_metadata if isinstance(message, AIMessage) else None
+
+
+def _from_output(output: Mapping[str, Any]) -> TokenUsage | None:
+    """Usage as older models and text models tell it."""
     legacy = output.get("token_usage") or output.get("usage") or {}
     if isinstance(legacy, Mapping) and ("prompt_tokens" in legacy or "input_tokens" in legacy):
         return TokenUsage(
@@ -81,9 +98,9 @@ def _usage(
     return None
 
 
-def _from_metadata(usage: UsageMetadata | None, tier: str | None) -> TokenUsage | None:
+def _from_metadata(usage: Mapping[str, Any], tier: str | None) -> TokenUsage | None:
     # A model that sends no usage has `{"total_cost": 0}` on a hit of core's path.
-    if not usage or "input_tokens" not in usage:
+    if "input_tokens" not in usage:
         return None
     into: Mapping[str, Any] = usage.get("input_token_details") or {}
     out: Mapping[str, Any] = usage.get("output_token_details") or {}
@@ -103,10 +120,9 @@ def _detail(details: Mapping[str, Any], name: str, tier: str | None) -> int:
     return int(details.get(name) or (tier and details.get(f"{tier}_{name}")) or 0)
 
 
-def _tier(said: Mapping[str, Any], message: object) -> str | None:
+def _tier(said: Mapping[str, Any], usage: Mapping[str, Any] | None) -> str | None:
     named = said.get("service_tier")
     if named in _PRICED_TIERS:
         return str(named)
-    usage = message.usage_metadata if isinstance(message, AIMessage) else None
     details = (usage and usage.get("input_token_details")) or {}
     return next((tier for tier in sorted(_PRICED_TIERS) if tier in details), None)

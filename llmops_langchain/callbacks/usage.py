@@ -2,10 +2,11 @@
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from langchain_core.outputs import LLMResult
 from langchain_core.tracers.context import register_configure_hook
 from typing_extensions import override
 
-from llmops_langchain.callbacks.reading import Answer, read_answer
+from llmops_langchain.callbacks.reading import Answer, read_answer, read_part
 from llmops_langchain.clock import Clock, system_clock
 from llmops_langchain.ledger import LLM_CALL, Event, Ledger, Scope, current_scope
 from llmops_langchain.models import PriceBook, TokenUsage
@@ -40,6 +41,12 @@ class _Run:
     parent_run_id: UUID | None
     prompt: Sequence[BaseMessage] | str
     first_token: float | None = None
+    streamed: list[str] = field(default_factory=list)
+    """Text that came as events of core's v3 streams, which leave no part when they break."""
+    batch: object = None
+    """Equal for text prompts that were sent together: the first answer has the usage of all."""
+    counted: bool = False
+    """The batch's usage stands in another event."""
 
 
 class UsageCallbackHandler(BaseCallbackHandler):
@@ -60,7 +67,7 @@ class UsageCallbackHandler(BaseCallbackHandler):
 
     def __init__(self, ledger: Ledger, prices: PriceBook, *, clock: Clock = system_clock) -> None:
         self._ledger, self._prices, self._clock = ledger, prices, clock
-        self._runs: dict[UUID, _Run] = {}
+        self._runs: OrderedDict[UUID, _Run] = OrderedDict()
 
     @property
     @override
@@ -102,6 +109,9 @@ class UsageCallbackHandler(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         self._start(prompts[0] if prompts else "", run_id, parent_run_id, metadata or {})
+        if kwargs.get("batch_size", 1) > 1:
+            # Core hands the prompts of one batch the very same parameters.
+            self._runs[run_id].batch = kwargs.get("invocation_params")
 
     @override
     def on_llm_new_token(self, token: str, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]  # `chunk` and the rest stand in kwargs
@@ -110,9 +120,19 @@ class UsageCallbackHandler(BaseCallbackHandler):
             run.first_token = time.perf_counter()
 
     @override
+    def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        # Streams of core's v3 protocol send these and no `on_llm_new_token`.
+        if event.get("event") == "content-block-delta" and (run := self._runs.get(run_id)):
+            run.first_token = run.first_token or time.perf_counter()
+            run.streamed.append(event["delta"].get("text") or "")
+
+    @override
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         if (run := self._runs.pop(run_id, None)) is not None:
-            self._ledger.record(self._event(run, run_id, read_answer(response)))
+            answer = read_answer(response)
+            if run.batch is not None:
+                answer = self._of_batch(run, answer)
+            self._ledger.record(self._event(run, run_id, answer))
 
     @override
     def on_llm_error(
@@ -125,7 +145,9 @@ class UsageCallbackHandler(BaseCallbackHandler):
     ) -> None:
         if (run := self._runs.pop(run_id, None)) is not None:
             # A stream that began was paid for as far as it came; a refused call was not.
-            answer = read_answer(response) if response and response.generations else None
+            answer = read_part(response)
+            if answer is None and run.streamed:
+                answer = Answer(text="".join(run.streamed))
             self._ledger.record(self._event(run, run_id, answer, error=error))
 
     def _start(
@@ -136,7 +158,7 @@ class UsageCallbackHandler(BaseCallbackHandler):
         metadata: Mapping[str, Any],
     ) -> None:
         while len(self._runs) >= _MOST_RUNS:
-            self._runs.pop(next(iter(self._runs)), None)
+            self._runs.popitem(last=False)
         self._runs[run_id] = _Run(
             started=time.perf_counter(),
             scope=current_scope().filled_from(_with_agent(metadata)),
@@ -145,6 +167,13 @@ class UsageCallbackHandler(BaseCallbackHandler):
             parent_run_id=parent_run_id,
             prompt=prompt,
         )
+
+    def _of_batch(self, run: _Run, answer: Answer) -> Answer:
+        if answer.usage is None:
+            return replace(answer, usage=TokenUsage(), text="") if run.counted else answer
+        for other in tuple(self._runs.values()):
+            other.counted = other.counted or other.batch is run.batch
+        return answer
 
     def _event(
         self, run: _Run, run_id: UUID, answer: Answer | None, *, error: BaseException | None = None
@@ -198,13 +227,11 @@ def _paid(run: _Run, answer: Answer | None, model: str | None) -> tuple[TokenUsa
     """The tokens that were paid for (for a hit: at the time), and whether they are estimated."""
     if answer is None:
         return TokenUsage(), False
-    if answer.usage is not None:
+    if answer.usage is not None and (answer.usage.output_tokens or not answer.text):
         return answer.usage, False
-    counted = TokenUsage(
-        input_tokens=count_tokens(run.prompt, model or ""),
-        output_tokens=count_tokens(answer.text, model or ""),
-    )
-    return counted, True
+    # A stream that broke off early may have told its input alone.
+    usage = answer.usage or TokenUsage(input_tokens=count_tokens(run.prompt, model or ""))
+    return replace(usage, output_tokens=count_tokens(answer.text, model or "")), True
 
 
 def _with_agent(metadata: Mapping[str, Any]) -> Mapping[str, Any]:

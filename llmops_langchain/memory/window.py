@@ -76,13 +76,11 @@ class ContextWindow(Runnable[LanguageModelInput, list[BaseMessage]]):
             `max_tokens` and `output_reserve` are given.
 
     Example:
-        ```python
-        from langchain_core.messages import HumanMessage
-
-        window = ContextWindow(model="gpt-4o", max_tokens=8000)
-        chain = window | model
-        window.check([HumanMessage("What is the weather in Paris?")]).status  # "ok"
-        ```
+        >>> window = ContextWindow(model="gpt-4o", max_tokens=8000)
+        >>> window.check("What is the weather in Paris?").status
+        'ok'
+        >>> [message.content for message in window.invoke("What is the weather in Paris?")]
+        ['What is the weather in Paris?']
     """
 
     def __init__(
