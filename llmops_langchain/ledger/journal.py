@@ -9,8 +9,12 @@ import hashlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import fields
+from decimal import Decimal
+from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -27,12 +31,14 @@ logger = logging.getLogger(__name__)
 
 _SUFFIX = ".journal"
 
+_DEFAULTS = {each.name: each.default for each in fields(Event)}
+
 
 def journal_directory(database: Database, chosen: Path | None = None) -> Path | None:
     """Where the journals of a database lie; `None` if it has none.
 
     A database in memory dies with its process, so there is nothing to outlive it; Windows has no
-    lock that tells a dead owner from a living one.
+    lock that tells a dead owner from a living one; a user without a home has no state folder.
     """
     if sys.platform == "win32" or (database.is_sqlite and database.path is None):
         return None
@@ -41,7 +47,10 @@ def journal_directory(database: Database, chosen: Path | None = None) -> Path | 
     if database.path is not None:
         # Never `<file>-journal`: that name is SQLite's own.
         return database.path.with_name(f"{database.path.name}-llmops")
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    home = os.path.expanduser("~")  # noqa: PTH111 - `Path.home()` raises where there is none
+    state = os.environ.get("XDG_STATE_HOME") or f"{home}/.local/state"
+    if state.startswith("~"):
+        return None
     address = database.url.set(password=None).render_as_string()
     name = hashlib.sha256(f"{address} {database.schema}".encode()).hexdigest()[:16]
     return Path(state) / "llmops_langchain" / name
@@ -56,15 +65,23 @@ class Journal:
     """
 
     def __init__(self, directory: Path, *, fsync: bool = False) -> None:
+        self._descriptor, self._fsync = -1, fsync
+        self._torn = False  # the last line was cut off: the next one must not continue it
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = directory / f"{os.getpid()}-{new_id()}{_SUFFIX}"
-        self._fsync = fsync
         # Locked before it gets its name: nobody can take an unlocked new file for a leftover.
         unnamed = self.path.with_suffix(".new")
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
         self._descriptor = os.open(unnamed, flags, 0o600)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        unnamed.rename(self.path)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            unnamed.rename(self.path)
+            if fsync:
+                _sync(directory)
+        except OSError:
+            unnamed.unlink(missing_ok=True)
+            self.forget()
+            raise
 
     def append(self, event: Event) -> None:
         """Hand one event to the operating system; it survives the process from here on.
@@ -72,9 +89,9 @@ class Journal:
         Raises:
             OSError: If the disk did not take it; the file then ends in a line that is passed over.
         """
-        line = encode(event)
-        if os.write(self._descriptor, line) != len(line):
-            os.write(self._descriptor, b"\n")
+        line = b"\n" + encode(event) if self._torn else encode(event)
+        self._torn = os.write(self._descriptor, line) != len(line)
+        if self._torn:
             msg = f"{self.path.name!r} took a part of a line only: is the disk full?"
             raise OSError(msg)
         if self._fsync:
@@ -86,11 +103,21 @@ class Journal:
         self.release()
 
     def release(self) -> None:
-        """Leave the file to whoever stores leftovers."""
-        os.close(self._descriptor)
+        """Leave the file to whoever stores leftovers, even if a forked child has it open too."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        self.forget()
+
+    def forget(self) -> None:
+        """Close the file; in a forked child it stays the parent's."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __del__(self) -> None:
+        self.forget()
 
 
-def leftovers(directory: Path) -> Iterator[list[Event]]:
+def leftovers(directory: Path) -> Generator[list[Event]]:
     """The events of each file whose owner is gone; a file is deleted once the caller comes back.
 
     Processes may do this at the same time: each file is given to one of them.
@@ -98,25 +125,48 @@ def leftovers(directory: Path) -> Iterator[list[Event]]:
     for path in sorted(directory.glob(f"*{_SUFFIX}")):
         try:
             descriptor = os.open(path, os.O_RDWR)
-        except FileNotFoundError:
+        except OSError:  # stored by another process just now, or another user's
             continue
         try:
             if _owned(descriptor):
                 yield list(_read(descriptor, path.name))
                 path.unlink(missing_ok=True)
         finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
 
 def encode(event: Event) -> bytes:
     """One line of a journal: what is set, without what only the writer in memory can know."""
-    row = {name: value for name, value in as_row(event).items() if value}
+    try:
+        return _line(event)
+    except TypeError:  # a lone surrogate, or a number over 64 bits
+        return _line(storable(event))
+
+
+def _line(event: Event) -> bytes:
+    row = {name: it for name, it in as_row(event).items() if it is not _DEFAULTS[name]}
     row.pop("cache_key", None)
     row.pop("features", None)
+    return orjson.dumps(row, default=_as_json, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _as_json(value: Any) -> Any:
+    """What JSON has no word for: other mappings, numpy's scalars and other numbers; else text."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if hasattr(value, "item"):
+        return value.item()
+    return float(value) if isinstance(value, (Decimal, Real)) else str(value)
+
+
+def _sync(directory: Path) -> None:
+    """Bring the directory's list of names to the disk; a file's own `fsync` need not."""
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        return orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
-    except TypeError:  # a lone surrogate, or a number over 64 bits
-        return encode(storable(event))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _owned(descriptor: int) -> bool:
@@ -133,6 +183,6 @@ def _read(descriptor: int, name: str) -> Iterator[Event]:
         for number, line in enumerate(lines, start=1):
             try:
                 yield from_row(orjson.loads(line))
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, AttributeError):
                 # A process was killed, or the disk filled up, in the middle of this line.
                 logger.warning("journal %s: line %d is not an event, passed over", name, number)

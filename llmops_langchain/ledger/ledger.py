@@ -5,14 +5,22 @@ import logging
 import threading
 import weakref
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Literal, Self
 
 from sqlalchemy import Insert
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DataError, DBAPIError, StatementError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    ProgrammingError,
+    StatementError,
+)
 
-from llmops_langchain.errors import ConfigurationError, StorageError
+from llmops_langchain.errors import ConfigurationError, DatabaseUnavailableError
 from llmops_langchain.ledger.event import Event, as_row, storable
 from llmops_langchain.ledger.journal import Journal, journal_directory, leftovers
 from llmops_langchain.storage import Database
@@ -27,10 +35,10 @@ Durability = Literal["journal", "fsync", "commit"]
 """What an acknowledged event survives: the process, a power cut (`fsync`), both at once (`commit`,
 without a thread or a file, at the price of a transaction an event)."""
 
-_IN_MEMORY = 10_000  # events; about 10 MB, and a third of a second of writing on SQLite
+# Beginnings of the states in which PostgreSQL refuses a value: too large, or of another type.
+_REFUSALS = ("54", "42804")
 
-# What a value that no database takes raises; the event is mended, the others are kept waiting.
-_UNSTORABLE = (DataError, OverflowError, UnicodeError, StatementError)
+_IN_MEMORY = 10_000  # events; about 10 MB, and a third of a second of writing on SQLite
 
 
 class Ledger:
@@ -74,16 +82,16 @@ class Ledger:
             msg = f"`batch_size` and `interval` must be positive, got {batch_size}, {interval}"
             raise ConfigurationError(msg)
         self._database, self._batch_size, self._interval = database, batch_size, interval
-        self._fsync = durability == "fsync"
+        self._fsync, self._durable = durability == "fsync", durability != "journal"
         self._commits, self._disabled = durability == "commit", disabled
-        self._directory = None if self._commits else journal_directory(database, journal_dir)
+        journals = not self._commits and not disabled
+        self._directory = journal_directory(database, journal_dir) if journals else None
         insert = sqlite.insert if database.is_sqlite else postgresql.insert
         self._insert: Insert = insert(events).on_conflict_do_nothing(index_elements=["id"])
         self.dropped = 0
         """Events that could be neither stored nor kept in a journal."""
         self._reset()
         on_fork(self)
-        _open_ledgers.add(self)
 
     def record(self, event: Event) -> None:
         """Keep one event. A failure is counted and logged, never raised."""
@@ -104,31 +112,24 @@ class Ledger:
             StorageError: If the database cannot take it; the events stay where they are.
         """
         with self._flushing:
-            batch, journal = self._seal()
             try:
-                self._store(batch)
+                self._store_waiting()
+                self._store_leftovers()
             except BaseException:
-                self._keep(batch, journal)
+                self._some.set()  # the writer tries again
                 raise
-            if journal is not None:
-                journal.remove()
-            if self._directory is not None:
-                for found in leftovers(self._directory):
-                    self._store(found)
 
     def close(self) -> None:
         """Flush and end the writer. If the database is away, the journal keeps the events."""
         self._closed = True
         _set(self._some, self._full)
-        try:
-            self.flush()
-        except StorageError as error:
-            logger.warning("events stay in the journal: %s", error)
+        self._flush_quietly()
+        _unflushed.discard(self)
 
     def after_fork(self) -> None:
         """Leave the parent's events, journal and thread to the parent."""
         if self._journal is not None:
-            self._journal.release()
+            self._journal.forget()
         self._reset()
 
     def __enter__(self) -> Self:
@@ -139,69 +140,94 @@ class Ledger:
 
     def _reset(self) -> None:
         self._queue: list[Event] = []
+        self._loose: list[Event] = []  # those of the queue that no journal has
         self._journal: Journal | None = None
         self._writer: threading.Thread | None = None
-        self._recording, self._flushing = threading.Lock(), threading.RLock()
+        # Re-entrant: the garbage collector may end a stream, which records, in mid-record.
+        self._recording, self._flushing = threading.RLock(), threading.RLock()
         self._some, self._full = threading.Event(), threading.Event()
+        self._told: set[str] = set()
         self._closed = False
 
     def _enqueue(self, event: Event) -> None:
         with self._recording:
-            self._journalled(event)
+            if not self._journalled(event):
+                self._wait_in_memory(event)
             self._queue.append(event)
             waiting = len(self._queue)
-            if waiting >= _IN_MEMORY and self._journal is not None:
+            if waiting - len(self._loose) >= _IN_MEMORY and self._journal is not None:
                 # The database is slow or away: the journal remembers, this process need not.
                 self._journal.release()
-                self._queue, self._journal = [], None
+                self._queue, self._journal = list(self._loose), None
         self._notify(waiting)
 
-    def _journalled(self, event: Event) -> None:
-        """Append to the journal; without a disk for it, the event waits in memory alone."""
+    def _journalled(self, event: Event) -> bool:
+        """Append to the journal; `False` if there is none, or no disk for it."""
         if self._directory is None:
-            return
+            return False
         try:
             if self._journal is None:
                 self._journal = Journal(self._directory, fsync=self._fsync)
             self._journal.append(event)
         except OSError as error:
-            logger.warning("no journal, events wait in memory: %s", error)
+            self._tell_once("no journal, events wait in memory", error)
+            return False
+        return True
+
+    def _wait_in_memory(self, event: Event) -> None:
+        if len(self._loose) >= 2 * _IN_MEMORY:
+            msg = "neither the database nor a journal takes events, and memory is bounded"
+            raise DatabaseUnavailableError(msg)
+        self._loose.append(event)
 
     def _notify(self, waiting: int) -> None:
         if waiting == 1:
+            _unflushed.add(self)
             self._some.set()
             if self._writer is None and not self._closed:
                 self._writer = _start_writer(self)
         elif waiting == self._batch_size:
             self._full.set()
         elif waiting >= _IN_MEMORY and self._directory is None:
-            self.flush()
+            self._flush_quietly()
 
-    def _seal(self) -> tuple[list[Event], Journal | None]:
+    def _seal(self) -> tuple[list[Event], list[Event], Journal | None]:
         """Take what is waiting; what comes now goes to a new queue and a new journal."""
         with self._recording:
-            batch, journal = self._queue, self._journal
-            self._queue, self._journal = [], None
+            sealed = self._queue, self._loose, self._journal
+            self._queue, self._loose, self._journal = [], [], None
             self._some.clear()
             self._full.clear()
-        return batch, journal
+        return sealed
 
-    def _keep(self, batch: list[Event], journal: Journal | None) -> None:
-        """Nothing of a failed batch is lost: its journal is left to the next flush, or it waits."""
-        if journal is not None:
-            journal.release()
-        else:
+    def _store_waiting(self) -> None:
+        batch, loose, journal = self._seal()
+        try:
+            self._store(batch)
+        except BaseException:
+            # Nothing is lost: the next flush finds the journal, and the others wait on.
+            if journal is not None:
+                journal.release()
             with self._recording:
-                self._queue = batch + self._queue
-        self._some.set()
+                self._queue, self._loose = loose + self._queue, loose + self._loose
+            raise
+        if journal is not None:
+            journal.remove()
+
+    def _store_leftovers(self) -> None:
+        if self._directory is None:
+            return
+        with closing(leftovers(self._directory)) as files:
+            for batch in files:
+                self._store(batch)
 
     def _store(self, batch: list[Event]) -> None:
         if not batch:
             return
         try:
             self._insert_rows(batch)
-        except _UNSTORABLE as error:
-            if isinstance(error, DBAPIError) and not isinstance(error, DataError):
+        except Exception as error:
+            if not _is_about_a_value(error):
                 raise
             self._store_one_by_one(batch)
 
@@ -209,11 +235,13 @@ class Ledger:
         for event in batch:
             try:
                 self._insert_rows([storable(event)])
-            except _UNSTORABLE as error:
+            except Exception as error:
+                if not _is_about_a_value(error):
+                    raise
                 self._drop(error)
 
     def _insert_rows(self, batch: Iterable[Event]) -> None:
-        with self._database.begin() as connection:
+        with self._database.begin(durable=self._durable) as connection:
             connection.execute(self._insert, [as_row(event) for event in batch])
 
     def _drop(self, error: Exception) -> None:
@@ -225,7 +253,27 @@ class Ledger:
         try:
             self.flush()
         except Exception as error:  # noqa: BLE001 - the thread must live on, whatever a driver raises
-            logger.warning("events wait for the database: %s", error)
+            self._tell_once("events wait for the database", error)
+        else:
+            self._told.clear()
+
+    def _tell_once(self, what: str, error: Exception) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            logger.warning("%s: %s", what, error)
+
+
+def _is_about_a_value(error: Exception) -> bool:
+    """Whether one event is to blame, so that the others can be stored without it."""
+    if not isinstance(error, DBAPIError):
+        of_python = (StatementError, TypeError, ValueError, AttributeError, OverflowError)
+        return isinstance(error, of_python)
+    if isinstance(error, (DataError, IntegrityError)):
+        return True
+    state = getattr(error.orig, "sqlstate", None)  # only a server's answer has one
+    if state is None:
+        return isinstance(error, (InterfaceError, ProgrammingError))
+    return bool(state.startswith(_REFUSALS))
 
 
 def _set(*signals: threading.Event) -> None:
@@ -257,10 +305,10 @@ def _write(
         del ledger
 
 
-_open_ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
+_unflushed: weakref.WeakSet[Ledger] = weakref.WeakSet()
 
 
 @atexit.register
 def _close_ledgers() -> None:
-    for ledger in list(_open_ledgers):
+    for ledger in list(_unflushed):
         ledger.close()

@@ -8,9 +8,13 @@ from typing import Any, cast
 
 __all__ = ["Scope", "current_scope", "track"]
 
-_METADATA_KEYS = {
-    name: (name, f"{name}_id") for name in ("workspace", "project", "task", "user", "agent")
-} | {"thread": ("thread_id", "session_id")}
+# Field and key, the plainer key last: it wins where a config has both.
+_METADATA_KEYS = (
+    *((name, f"{name}_id") for name in ("workspace", "project", "task", "user", "agent")),
+    *((name, name) for name in ("workspace", "project", "task", "user", "agent")),
+    ("thread", "session_id"),
+    ("thread", "thread_id"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +36,8 @@ class Scope:
         """
         found = {
             name: str(metadata[key])
-            for name, keys in _METADATA_KEYS.items()
-            if getattr(self, name) is None
-            for key in keys[::-1]
-            if metadata.get(key) is not None
+            for name, key in _METADATA_KEYS
+            if metadata.get(key) is not None and getattr(self, name) is None
         }
         return replace(self, **cast("Any", found)) if found else self
 

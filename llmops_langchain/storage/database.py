@@ -1,15 +1,17 @@
 """The one way to the tables: an engine, its settings, and `begin()`."""
 
+import logging
 import re
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import StaticPool
 
@@ -21,14 +23,19 @@ from llmops_langchain.errors import (
 )
 from llmops_langchain.storage import migrate
 from llmops_langchain.storage.failures import storage_error
-from llmops_langchain.storage.fork import on_fork
+from llmops_langchain.storage.fork import around_fork, on_fork
 from llmops_langchain.storage.schema import SCHEMA_VERSION
+from llmops_langchain.storage.turns import Gate, OneByOne
 
 __all__ = ["Database"]
 
+logger = logging.getLogger(__name__)
+
 _DRIVERS = {
     "sqlite": "sqlite",
+    "sqlite+pysqlite": "sqlite",
     "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
     "postgres": "postgresql+psycopg",
 }
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -46,7 +53,7 @@ class Database:
             in each transaction, so PgBouncer in transaction mode works.
         auto_migrate: Bring the tables up to date at first use. If `False`, `upgrade()` (or
             `llmops db upgrade`) must have been run.
-        lock_timeout: Seconds to wait for another process's write lock.
+        lock_timeout: Seconds to wait for another process's write lock on SQLite.
 
     Raises:
         ConfigurationError: If `url` or `schema` cannot be understood.
@@ -83,6 +90,8 @@ class Database:
         self._reset()
         _check_driver(self.url)
         on_fork(self)
+        if self.path is not None:
+            around_fork(self)
 
     @property
     def is_sqlite(self) -> bool:
@@ -92,13 +101,12 @@ class Database:
     @property
     def path(self) -> Path | None:
         """The SQLite file, `None` for a database in memory or on a server."""
-        name = self.url.database
-        if not self.is_sqlite or not name or name == ":memory:":
-            return None
-        return Path(name.removeprefix("file:"))
+        name = (self.url.database or "").removeprefix("file:")
+        in_memory = name in ("", ":memory:") or self.url.query.get("mode") == "memory"
+        return Path(name) if self.is_sqlite and not in_memory else None
 
     @contextmanager
-    def begin(self, *, read_only: bool = False) -> Iterator[Connection]:
+    def begin(self, *, read_only: bool = False, durable: bool = False) -> Iterator[Connection]:
         """A transaction: committed when the block ends, rolled back when it raises.
 
         On SQLite a writing transaction holds the write lock from its first moment, so what it
@@ -107,6 +115,8 @@ class Database:
 
         Args:
             read_only: The block only reads; on SQLite it then waits for no writer.
+            durable: Once committed, a power cut undoes nothing. PostgreSQL's commits are so
+                anyway; SQLite's reach the disk a little later unless this is set.
 
         Yields:
             A SQLAlchemy connection inside the transaction.
@@ -116,6 +126,8 @@ class Database:
         """
         with self._translated(), self._turn:
             engine = self._prepared(read_only=read_only)
+            if durable:
+                engine = engine.execution_options(llmops_durable=True)
             with engine.begin() as connection:
                 yield connection
 
@@ -131,19 +143,24 @@ class Database:
         """
         if not self.is_sqlite:
             with self.begin(read_only=True) as connection:
-                row = connection.execute(statement, values).first()
-            return None if row is None else tuple(row)
+                found = connection.execute(statement, values).first()
+            return None if found is None else tuple(found)
         with self._translated(), self._turn:
             engine = self._prepared(read_only=True)
             if statement not in self._compiled:
                 compiled = statement.compile(engine)
-                self._compiled[statement] = (str(compiled), tuple(compiled.positiontup or ()))
-            sql, names = self._compiled[statement]
+                constants = {name: bind.value for name, bind in compiled.binds.items()}
+                names = tuple(compiled.positiontup or ())
+                self._compiled[statement] = (str(compiled), names, constants)
+            sql, names, constants = self._compiled[statement]
+            given = constants | values
             pooled = engine.raw_connection()
             try:
                 cursor = pooled.cursor()
-                cursor.execute(sql, [values[name] for name in names])
-                return cursor.fetchone()
+                cursor.execute(sql, [given[name] for name in names])
+                row: tuple[Any, ...] | None = cursor.fetchone()
+                cursor.close()
+                return row
             finally:
                 pooled.close()
 
@@ -166,6 +183,21 @@ class Database:
                 self._engine.dispose()
                 self._engine = None
 
+    def before_fork(self) -> None:
+        """Close the connections to the SQLite file once the transactions have ended.
+
+        SQLite keeps account of its locks by process: a child that inherits a connection believes
+        that it holds them, and then loses what it writes or waits for a lock that nobody frees.
+        """
+        if not self._gate.shut(self._lock_timeout):
+            logger.warning("%r: a fork inside a transaction: the child may lock up", self._where)
+        if self._engine is not None:
+            self._engine.dispose()
+
+    def after_fork_in_parent(self) -> None:
+        """Let transactions begin again."""
+        self._gate.open()
+
     def after_fork(self) -> None:
         """Leave the parent's connections to the parent and open own ones when needed."""
         if self._engine is not None:
@@ -181,11 +213,12 @@ class Database:
     def _reset(self) -> None:
         self._engine = self._reader = None
         self._checked = False
-        self._compiled: dict[Select[Any], tuple[str, tuple[str, ...]]] = {}
+        self._compiled: dict[Select[Any], tuple[str, tuple[str, ...], dict[str, Any]]] = {}
         self._opening = threading.RLock()
+        self._gate = Gate()
         # A database in memory lives on one connection, which threads use in turn.
-        in_memory = self.is_sqlite and self.path is None
-        self._turn: AbstractContextManager[Any] = threading.RLock() if in_memory else nullcontext()
+        of_sqlite = OneByOne() if self.path is None else self._gate
+        self._turn: AbstractContextManager[Any] = of_sqlite if self.is_sqlite else nullcontext()
 
     @property
     def _where(self) -> str:
@@ -218,9 +251,14 @@ class Database:
                 msg = f"{self._where!r} was closed: make a new `Database`"
                 raise DatabaseUnavailableError(msg)
             if self._engine is None:
-                self._engine = _engine(self.url, schema=self.schema, timeout=self._lock_timeout)
+                self._engine = self._new_engine()
                 self._reader = self._engine.execution_options(llmops_read_only=True)
             return self._engine
+
+    def _new_engine(self) -> Engine:
+        if not self.is_sqlite:
+            return _postgres_engine(self.url, schema=self.schema)
+        return _sqlite_engine(self.url, in_memory=self.path is None, timeout=self._lock_timeout)
 
     def _check_tables(self, engine: Engine) -> None:
         reader = self._reader or engine
@@ -241,20 +279,20 @@ class Database:
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
-        msg = f"{url!r} is no database URL; write `sqlite:///llmops.db` or `postgresql://…`"
+    except (ArgumentError, ValueError) as error:
+        # The text is not quoted: it may hold a password where none is looked for.
+        msg = "`url` is no database URL; write `sqlite:///llmops.db` or `postgresql://…`"
         raise ConfigurationError(msg) from error
-    driver = _DRIVERS.get(parsed.get_backend_name())
-    if driver is None:
+    if parsed.drivername not in _DRIVERS:
         msg = (
-            f"{parsed.get_backend_name()!r} is no database this package knows; "
+            f"{parsed.drivername!r} is no database or driver this package knows; "
             "write `sqlite:///llmops.db` or `postgresql://…`"
         )
         raise ConfigurationError(msg)
     if parsed.get_backend_name() == "sqlite" and _names_a_file(parsed):
         # A later `os.chdir` must not lead to another file.
         return parsed.set(database=str(Path(parsed.database or "").absolute()))
-    return parsed if "+" in parsed.drivername else parsed.set(drivername=driver)
+    return parsed.set(drivername=_DRIVERS[parsed.drivername])
 
 
 def _names_a_file(url: URL) -> bool:
@@ -266,14 +304,9 @@ def _check_driver(url: URL) -> None:
         url.get_dialect().import_dbapi()
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or url.drivername, extra="postgres") from error
-    except NoSuchModuleError as error:
-        msg = f"{url.drivername!r} is no driver that SQLAlchemy knows; write `postgresql://…`"
-        raise ConfigurationError(msg) from error
 
 
-def _engine(url: URL, *, schema: str | None, timeout: float) -> Engine:
-    if url.get_backend_name() == "sqlite":
-        return _sqlite_engine(url, timeout=timeout)
+def _postgres_engine(url: URL, *, schema: str | None) -> Engine:
     # PgBouncer in transaction mode gives each transaction another server connection, so
     # nothing may outlive one: no prepared statements, and `search_path` is set `LOCAL`.
     engine = create_engine(
@@ -286,17 +319,18 @@ def _engine(url: URL, *, schema: str | None, timeout: float) -> Engine:
 
         @event.listens_for(engine, "begin")
         def _use_schema(connection: Connection) -> None:
-            connection.exec_driver_sql(f"SET LOCAL search_path TO {schema}, public")
+            # `public` is left out: tables of the same names there are somebody else's.
+            connection.exec_driver_sql(f"SET LOCAL search_path TO {schema}")
 
     return engine
 
 
-def _sqlite_engine(url: URL, *, timeout: float) -> Engine:
+def _sqlite_engine(url: URL, *, in_memory: bool, timeout: float) -> Engine:
     options: dict[str, Any] = {
         "connect_args": {"check_same_thread": False},
         "hide_parameters": True,  # an error that is logged must not quote what was stored
     }
-    if not url.database or url.database == ":memory:":
+    if in_memory:
         options["poolclass"] = StaticPool
     engine = create_engine(url, **options)
 
@@ -308,11 +342,34 @@ def _sqlite_engine(url: URL, *, timeout: float) -> Engine:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = NORMAL")
         if connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
-            connection.execute("PRAGMA journal_mode = WAL")
+            _switch_to_wal(connection, timeout=timeout)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        read_only = connection.get_execution_options().get("llmops_read_only", False)
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+        options = connection.get_execution_options()
+        safety = "FULL" if options.get("llmops_durable") else "NORMAL"
+        if connection.info.get("synchronous", "NORMAL") != safety:
+            connection.exec_driver_sql(f"PRAGMA synchronous = {safety}")
+            connection.info["synchronous"] = safety
+        connection.exec_driver_sql(
+            "BEGIN" if options.get("llmops_read_only") else "BEGIN IMMEDIATE"
+        )
 
     return engine
+
+
+def _switch_to_wal(connection: sqlite3.Connection, *, timeout: float) -> None:
+    """Let readers and a writer work side by side; processes may do this at the same moment.
+
+    `busy_timeout` does not cover it: two that hold a read lock would wait for each other.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return

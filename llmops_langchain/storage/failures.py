@@ -1,7 +1,7 @@
 """What a driver's error means to the user, and the way out of it."""
 
 from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from llmops_langchain.errors import (
     DatabaseCorruptError,
@@ -26,14 +26,14 @@ _MEANINGS: tuple[tuple[str, type[StorageError], str], ...] = (
         "a transaction of the same process holds it; `begin()` does not nest",
     ),
     (
-        "cannot start a transaction within a transaction",
-        DatabaseLockedError,
-        "this thread is inside `begin()` already, and transactions do not nest",
-    ),
-    (
         "lock timeout",
         DatabaseLockedError,
         "another transaction holds the row; try again",
+    ),
+    (
+        "deadlock detected",
+        DatabaseLockedError,
+        "two transactions waited for each other; try again",
     ),
     (
         "readonly database",
@@ -78,6 +78,8 @@ def storage_error(error: Exception, url: URL) -> StorageError | None:
 
     Passwords in the URL are masked, and the statement's values are left out.
     """
+    if isinstance(error, (DataError, IntegrityError)):
+        return None  # about a value, and its text may quote any of the words below
     said = str(error.orig if isinstance(error, DBAPIError) else error)
     where = url.render_as_string(hide_password=True)
     for words, kind, way_out in _MEANINGS:

@@ -1,10 +1,12 @@
 """Bring the tables to this code's version: once, under a lock, or as SQL for a person to run."""
 
 import io
+import threading
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.schema import CreateSchema
 
 from llmops_langchain.errors import SchemaVersionError
 from llmops_langchain.storage.schema import SCHEMA_VERSION, VERSION_TABLE
@@ -16,6 +18,9 @@ __all__ = ["current_version", "needs_upgrade", "upgrade", "upgrade_sql"]
 
 # Any constant will do, as long as it is ours: the ASCII codes of "llmops".
 _LOCK = 0x6C6C6D6F7073
+
+# Alembic keeps the migration that runs in module globals: one at a time in a process.
+_one_at_a_time = threading.Lock()
 
 
 def current_version(connection: Connection) -> str | None:
@@ -47,8 +52,9 @@ def upgrade(connection: Connection, *, schema: str | None = None) -> None:
     """Apply what is missing, in the caller's transaction; processes take turns."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        if schema is not None:
-            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
+        # `IF NOT EXISTS` asks for the right to create schemas even if there is nothing to create.
+        if schema is not None and not inspect(connection).has_schema(schema):
+            connection.execute(CreateSchema(schema))
     # Another process may have been first while this one waited for the lock.
     if not needs_upgrade(current_version(connection)):
         return
@@ -56,7 +62,8 @@ def upgrade(connection: Connection, *, schema: str | None = None) -> None:
 
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    with _one_at_a_time:
+        command.upgrade(config, "head")
 
 
 def upgrade_sql(dialect: str, *, schema: str | None = None) -> str:
@@ -67,10 +74,11 @@ def upgrade_sql(dialect: str, *, schema: str | None = None) -> str:
     config = _config()
     config.output_buffer = output
     config.attributes["dialect"] = dialect
-    command.upgrade(config, "head", sql=True)
+    with _one_at_a_time:
+        command.upgrade(config, "head", sql=True)
     if schema is None:
         return output.getvalue()
-    use = f"CREATE SCHEMA IF NOT EXISTS {schema};\n\nSET search_path TO {schema}, public;\n\n"
+    use = f"CREATE SCHEMA IF NOT EXISTS {schema};\n\nSET search_path TO {schema};\n\n"
     return use + output.getvalue()
 
 

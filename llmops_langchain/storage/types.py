@@ -16,8 +16,8 @@ NanoDollars = BigInteger
 Seconds = Double
 """A duration, or a moment as UTC seconds since the Unix epoch."""
 
-Tags = JSON().with_variant(JSONB(), "postgresql")
-"""A flat JSON object of strings."""
+Tags = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+"""A flat JSON object of strings; none at all is NULL."""
 
 new_id = uuid7
 """A UUIDv7: unique everywhere and sorted by the time it was made, so inserts stay together."""

@@ -36,3 +36,10 @@ def test_the_answers_limit_is_the_profiles_whoever_limits_the_input() -> None:
 def test_a_limit_that_is_not_positive_is_refused(limit) -> None:
     with pytest.raises(ConfigurationError, match="max_input_tokens"):
         context_limits("m", max_input_tokens=limit)
+
+
+def test_a_window_that_only_other_hosts_list_is_the_smallest_of_them() -> None:
+    limits = context_limits("gemini-2.5-pro")
+
+    assert limits.source == "prices"
+    assert limits.max_input_tokens > 500_000

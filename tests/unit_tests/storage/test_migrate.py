@@ -1,0 +1,218 @@
+"""The tables come to be once, are what the code expects, and are refused where they are not."""
+
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import func, inspect, select, text
+from unit_tests.storage.processes import run
+
+from llmops_langchain.errors import SchemaVersionError
+from llmops_langchain.ledger import Event, Ledger
+from llmops_langchain.storage import Database
+from llmops_langchain.storage.schema import (
+    SCHEMA_VERSION,
+    VERSION_TABLE,
+    cache_entries,
+    events,
+    metadata,
+)
+
+OURS = {VERSION_TABLE, *metadata.tables}
+MADE = Event(name="task.success", ts=0, value=1)
+
+
+def tables(database: Database, schema: str | None = None) -> set[str]:
+    with database.begin(read_only=True) as connection:
+        return set(inspect(connection).get_table_names(schema))
+
+
+def set_version(database: Database, version: str) -> None:
+    with database.begin() as connection:
+        statement = text(f"UPDATE {VERSION_TABLE} SET version_num = :version")  # noqa: S608 - a constant
+        connection.execute(statement, {"version": version})
+
+
+def recorded(database: Database) -> int:
+    with Ledger(database, durability="commit") as ledger:
+        ledger.record(MADE)
+    return database.read_one(select(func.count()).select_from(events))[0]
+
+
+@pytest.fixture(params=["file", "postgresql"])
+def lasting_url(request, tmp_path: Path) -> str:
+    """URL of a database that outlives the `Database` that opened it."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgres_url")
+    return f"sqlite:///{tmp_path}/llmops.db"
+
+
+@pytest.fixture
+def later(lasting_url: str) -> Iterator[Database]:
+    """Tables of a later minor release, and this release's code on them."""
+    with Database(lasting_url) as upgraded:
+        upgraded.upgrade()
+        with upgraded.begin() as connection:
+            connection.execute(text("ALTER TABLE llmops_events ADD COLUMN novelty TEXT"))
+            connection.execute(text("CREATE TABLE llmops_novelties (id INTEGER)"))
+        set_version(upgraded, "1.99")
+    with Database(lasting_url) as database:
+        yield database
+
+
+def test_the_first_use_makes_the_tables(database: Database) -> None:
+    assert tables(database) == OURS
+
+
+def test_upgrade_returns_the_version_and_may_be_repeated(database: Database) -> None:
+    assert [database.upgrade(), database.upgrade()] == [SCHEMA_VERSION] * 2
+    assert tables(database) == OURS
+
+
+def test_the_schema_version_is_the_newest_revision() -> None:
+    folder = files("llmops_langchain.storage").joinpath("migrations")
+    assert ScriptDirectory(str(folder)).get_heads() == [SCHEMA_VERSION]
+
+
+def test_the_revisions_make_what_the_code_describes(database: Database) -> None:
+    options = {
+        "version_table": VERSION_TABLE,
+        "compare_type": True,
+        "compare_server_default": True,
+    }
+    with database.begin(read_only=True) as connection:
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, metadata) == []
+
+
+@pytest.mark.parametrize("processes", [2, 6])
+def test_processes_that_open_a_new_database_at_once_all_succeed(
+    lasting_url: str, processes: int
+) -> None:
+    source = """
+from llmops_langchain.ledger import Event, Ledger
+from llmops_langchain.storage import Database
+
+def work(_):
+    with Database(sys.argv[1]) as database, Ledger(database, durability="commit") as ledger:
+        ledger.record(Event(name="a", ts=0))
+        assert ledger.dropped == 0
+
+at_once(int(sys.argv[2]), work)
+"""
+    run(source, lasting_url, processes)
+    with Database(lasting_url) as database:
+        assert recorded(database) == processes + 1
+
+
+def test_threads_may_open_databases_of_their_own_at_once(tmp_path: Path) -> None:
+    barrier = Barrier(4)
+
+    def opened(number: int) -> set[str]:
+        with Database(f"sqlite:///{tmp_path}/{number}.db") as database:
+            barrier.wait()
+            return tables(database)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(opened, range(4))) == [OURS] * 4
+
+
+def test_an_error_in_a_revision_leaves_no_table(lasting_url: str, monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError
+
+    with Database(lasting_url, auto_migrate=False) as database:
+        monkeypatch.setattr("alembic.op.create_index", fail)
+        with pytest.raises(KeyError):
+            database.upgrade()
+        with pytest.raises(SchemaVersionError, match="version None"):
+            tables(database)
+        monkeypatch.undo()
+        database.upgrade()
+        assert recorded(database) == 1
+
+
+def test_without_auto_migrate_the_way_out_is_told(database_url: str) -> None:
+    with Database(database_url, auto_migrate=False) as database:
+        with pytest.raises(SchemaVersionError, match="run `llmops db upgrade`") as refused:
+            tables(database)
+        assert (refused.value.found, refused.value.expected) == (None, SCHEMA_VERSION)
+        database.upgrade()
+        assert recorded(database) == 1
+
+
+def test_the_sql_may_be_run_by_hand_on_sqlite(tmp_path: Path) -> None:
+    with Database(f"sqlite:///{tmp_path}/llmops.db", auto_migrate=False) as database:
+        by_hand = sqlite3.connect(database.path)
+        by_hand.executescript(database.upgrade_sql())
+        by_hand.close()
+        assert recorded(database) == 1
+        assert tables(database) == OURS
+
+
+@pytest.mark.parametrize("schema", [None, "own"])
+def test_the_sql_may_be_run_by_hand_on_postgresql(postgres_url: str, schema: str | None) -> None:
+    import psycopg
+
+    with Database(postgres_url, schema=schema, auto_migrate=False) as database:
+        with psycopg.connect(postgres_url, autocommit=True) as by_hand:
+            by_hand.execute(database.upgrade_sql())
+        assert recorded(database) == 1
+        assert tables(database, schema) == OURS
+
+
+def test_tables_live_in_the_schema_that_was_named(postgres_url: str) -> None:
+    with Database(postgres_url, schema="own") as database:
+        assert recorded(database) == 1
+        assert tables(database, "own") == OURS
+        assert tables(database, "public") == set()
+
+
+def test_schemas_lie_side_by_side(postgres_url: str) -> None:
+    for schema in (None, "one", "two"):
+        with Database(postgres_url, schema=schema) as database:
+            assert recorded(database) == 1
+            assert tables(database, schema or "public") == OURS
+
+
+def test_a_schema_that_was_made_for_the_login_is_used(postgres_url: str) -> None:
+    import psycopg
+
+    with psycopg.connect(postgres_url, autocommit=True) as owner:
+        owner.execute("CREATE ROLE app_of_the_test")
+        owner.execute("CREATE SCHEMA own AUTHORIZATION app_of_the_test")
+    options = "&options=-c role=app_of_the_test"
+    try:
+        with Database(postgres_url + options, schema="own") as database:
+            assert recorded(database) == 1
+    finally:
+        with psycopg.connect(postgres_url, autocommit=True) as owner:
+            owner.execute("DROP OWNED BY app_of_the_test")
+            owner.execute("DROP ROLE app_of_the_test")
+
+
+def test_tables_of_a_later_minor_release_are_used_as_they_are(later: Database) -> None:
+    assert recorded(later) == 1
+    entry = cache_entries.insert().values(key=b"key", value=b"value", created_at=0)
+    with later.begin() as connection:
+        connection.execute(entry)
+    assert later.read_one(select(cache_entries.c.value)) == (b"value",)
+    assert later.upgrade() == SCHEMA_VERSION
+    assert "llmops_novelties" in tables(later)
+
+
+def test_tables_of_a_later_major_release_are_refused(later: Database) -> None:
+    set_version(later, "2.0")
+    with Database(later.url) as older:
+        with pytest.raises(SchemaVersionError, match="pip install -U") as refused:
+            tables(older)
+        with pytest.raises(SchemaVersionError):
+            older.upgrade()
+    assert (refused.value.found, refused.value.expected) == ("2.0", SCHEMA_VERSION)

@@ -1,0 +1,66 @@
+"""Settings are frozen, and the environment can fill each of them."""
+
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+
+import pytest
+
+from llmops_langchain.errors import ConfigurationError
+from llmops_langchain.settings import Settings
+
+GIVEN = {
+    "LLMOPS_DISABLED": "1",
+    "LLMOPS_AUTO_MIGRATE": "false",
+    "LLMOPS_DB_SCHEMA": "own",
+    "LLMOPS_LOCK_TIMEOUT": "2.5",
+    "LLMOPS_DURABILITY": "fsync",
+    "LLMOPS_JOURNAL_DIR": "/data/journals",
+    "LLMOPS_CACHE_TTL": "60",
+    "LLMOPS_CACHE_MAX_ITEMS": "10",
+}
+
+
+def test_an_empty_environment_leaves_the_defaults() -> None:
+    assert Settings.from_env({}) == Settings()
+
+
+def test_every_setting_can_come_from_the_environment() -> None:
+    assert len(GIVEN) == len(fields(Settings))
+    assert Settings.from_env(GIVEN | {"LLMOPS_OTHER": "x", "PATH": "/"}) == Settings(
+        disabled=True,
+        auto_migrate=False,
+        db_schema="own",
+        lock_timeout=2.5,
+        durability="fsync",
+        journal_dir=Path("/data/journals"),
+        cache_ttl=60.0,
+        cache_max_items=10,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "disabled"), [("1", True), ("true", True), ("0", False), ("no", False), ("", False)]
+)
+def test_disabled_is_a_switch(monkeypatch, text: str, *, disabled: bool) -> None:
+    monkeypatch.setenv("LLMOPS_DISABLED", text)
+    assert Settings.from_env().disabled is disabled
+
+
+@pytest.mark.parametrize(
+    "variable", sorted(GIVEN.keys() - {"LLMOPS_DB_SCHEMA", "LLMOPS_JOURNAL_DIR"})
+)
+def test_a_wrong_value_names_its_variable_and_is_not_quoted(variable: str) -> None:
+    with pytest.raises(ConfigurationError, match=variable) as refused:
+        Settings.from_env({variable: "s3cret"})
+    assert "s3cret" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+def test_every_wrong_value_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"LLMOPS_DISABLED.*LLMOPS_CACHE_TTL"):
+        Settings.from_env({"LLMOPS_DISABLED": "x", "LLMOPS_CACHE_TTL": "x"})
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Settings().disabled = True
