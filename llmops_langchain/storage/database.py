@@ -4,6 +4,7 @@ import logging
 import re
 import sqlite3
 import threading
+import weakref
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -201,6 +202,7 @@ class Database:
     def after_fork(self) -> None:
         """Leave the parent's connections to the parent and open own ones when needed."""
         if self._engine is not None:
+            self._closing.detach()
             self._engine.dispose(close=False)
         self._reset()
 
@@ -252,6 +254,9 @@ class Database:
                 raise DatabaseUnavailableError(msg)
             if self._engine is None:
                 self._engine = self._new_engine()
+                # Whoever forgets `close` leaves no open connection behind.
+                self._closing = weakref.finalize(self, self._engine.dispose)
+                self._closing.atexit = False
                 self._reader = self._engine.execution_options(llmops_read_only=True)
             return self._engine
 
