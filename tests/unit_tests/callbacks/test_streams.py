@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from langchain_core.language_models import FakeStreamingListLLM
+from langchain_core.language_models import BaseChatModel, FakeStreamingListLLM
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 from models import AsyncStreamingModel, StreamingModel
@@ -123,6 +123,13 @@ def test_a_stream_of_a_text_model_is_one_event(book) -> None:
     assert (event.estimated, event.time_to_first_token is None) == (True, True)
 
 
+newest_protocol = pytest.mark.skipif(
+    not hasattr(BaseChatModel, "stream_events"),
+    reason="this langchain-core is older than `stream_events`",
+)
+
+
+@newest_protocol
 @pytest.mark.filterwarnings("ignore:.*beta.*")
 def test_a_stream_of_the_newest_protocol_is_one_event(book) -> None:
     stream = StreamingModel().stream_events("q", version="v3", config=book.config)
@@ -132,6 +139,7 @@ def test_a_stream_of_the_newest_protocol_is_one_event(book) -> None:
     assert 0 < event.time_to_first_token <= event.latency
 
 
+@newest_protocol
 @pytest.mark.filterwarnings("ignore:.*beta.*")
 def test_a_broken_stream_of_the_newest_protocol_is_paid_as_far_as_it_came(book) -> None:
     model = StreamingModel(breaks_after=2)
