@@ -4,8 +4,8 @@ import logging
 import re
 import sqlite3
 import threading
-import weakref
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
