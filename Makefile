@@ -23,7 +23,8 @@ test: $(READY)  ## every test but the long ones, in a few minutes
 	$(BIN)/pytest -m "not slow" --cov --cov-report=json --cov-report=term:skip-covered
 	$(BIN)/pytest -q tests/contracts/coverage_floor.py
 
-test-all: $(READY)  ## and the long races and soaks
+test-all: $(READY)  ## and the long races, soaks and benchmark scripts
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/pytest --cov --cov-report=json --cov-report=term:skip-covered
 	$(BIN)/pytest -q tests/contracts/coverage_floor.py
 

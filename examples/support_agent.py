@@ -14,7 +14,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from llmops_langchain import LLMOps
+from llmops_langchain import LLMOps, count_tokens
 from llmops_langchain.cli.local_model import LocalModel
 
 DESK = SystemMessage("You are the support desk of a web shop for plants. Answer in one sentence.")
@@ -33,7 +33,7 @@ class State(MessagesState):
 def support_agent(ops: LLMOps, model: BaseChatModel) -> CompiledStateGraph:
     """Cut the thread where it is too long, then ask the model or the cache."""
     cached = ops.cached(model)
-    window = ops.context_window(model, max_tokens=2000)
+    window = ops.context_window(model, max_tokens=2000 - count_tokens([DESK], model))
 
     def answer(state: State) -> dict:
         return {"messages": [cached.invoke([DESK, *state["llm_input_messages"]])]}

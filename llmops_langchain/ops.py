@@ -1,9 +1,11 @@
 """The place where the parts meet: one database, one ledger, one price book for all of them."""
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any, Self, TypeVar
 
 from langchain_core.language_models import BaseChatModel
@@ -23,6 +25,8 @@ from llmops_langchain.storage import Database
 __all__ = ["LLMOps"]
 
 M = TypeVar("M", bound=Runnable[Any, Any])
+
+_SWITCH = "LLMOPS_DISABLED"
 
 
 class LLMOps:
@@ -59,6 +63,8 @@ class LLMOps:
         clock: Clock = system_clock,
     ) -> None:
         self.settings = settings or Settings.from_env()
+        if Settings.from_env({_SWITCH: os.environ.get(_SWITCH, "")}).disabled:
+            self.settings = replace(self.settings, disabled=True)  # whatever the code says
         self._clock = clock
         self.database = Database(
             url,
@@ -74,6 +80,8 @@ class LLMOps:
         )
         self.prices = PriceBook(clock=clock)
         """What models cost; `prices.set(…)` for the ones you host or have a contract for."""
+        # The price data takes a quarter of a second to load: now, not inside the first call.
+        self.prices.rates("")
         self.cache = ResponseCache(
             self.database,
             ttl=self.settings.cache_ttl,

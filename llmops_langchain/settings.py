@@ -41,6 +41,11 @@ class Settings:
     cache_max_items: int = 1000
     """Answers kept in memory in front of the database; 0 for none."""
 
+    def __post_init__(self) -> None:
+        if self.journal_dir is not None:
+            folder = Path(self.journal_dir).expanduser().absolute()
+            object.__setattr__(self, "journal_dir", folder)
+
     @classmethod
     def from_env(cls, environment: Mapping[str, str] | None = None) -> Self:
         """Settings from variables such as `LLMOPS_DISABLED=1`; unset ones keep their default.

@@ -1,8 +1,10 @@
 """Lay a `ResponseCache` over one chat model; streams pass it by."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from functools import lru_cache
+from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -15,7 +17,7 @@ from langchain_core.runnables.config import run_in_executor
 
 from llmops_langchain.cache.response_cache import ResponseCache
 from llmops_langchain.ledger import current_scope
-from llmops_langchain.wrapping import call_key, layered
+from llmops_langchain.wrapping import call_key, layered, private_settings
 
 __all__ = ["cached"]
 
@@ -46,14 +48,14 @@ def cached(model: M, cache: ResponseCache) -> M:
     Raises:
         ConfigurationError: If there is no chat model to wrap.
     """
-    return layered(model, CachedAnswers, cache, cache=False)
+    return layered(model, CachedAnswers, lambda base: (cache, private_settings(base)), cache=False)
 
 
 class CachedAnswers(_ChatModel):
     """The layer: a lookup before the model's own `_generate`, an update after it."""
 
     _llmops_layer = True
-    _llmops: Mapping[type, Any]
+    _llmops: Mapping[type, tuple[ResponseCache, bytes]]
 
     def _generate(
         self,
@@ -62,15 +64,17 @@ class CachedAnswers(_ChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        cache: ResponseCache = self._llmops[CachedAnswers]
+        cache, _ = self._llmops[CachedAnswers]
+        base = super()._generate  # type: ignore[safe-super]  # a concrete model lies below
+        asked = _asked(base, stop, run_manager, kwargs)
         key = None if _inside.get() is self else self._key(messages, run_manager, stop, kwargs)
         if key is None:
-            return super()._generate(messages, stop, run_manager, **kwargs)  # type: ignore[safe-super]  # a concrete model lies below
+            return base(messages, **asked)
         if (hit := _result(cache.find(key))) is not None:
             return hit
         token = _inside.set(self)
         try:
-            answer = super()._generate(messages, stop, run_manager, **kwargs)  # type: ignore[safe-super]  # as above
+            answer = base(messages, **asked)
         finally:
             _inside.reset(token)
         cache.keep(key, _whole(answer))
@@ -83,17 +87,17 @@ class CachedAnswers(_ChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        cache: ResponseCache = self._llmops[CachedAnswers]
+        cache, _ = self._llmops[CachedAnswers]
+        base = super()._agenerate
+        asked = _asked(base, stop, run_manager, kwargs)
         key = None if _inside.get() is self else self._key(messages, run_manager, stop, kwargs)
         if key is None:
-            return await super()._agenerate(messages, stop=stop, run_manager=run_manager, **kwargs)
+            return await base(messages, **asked)
         if (hit := _result(await cache.afind(key))) is not None:
             return hit
         token = _inside.set(self)
         try:
-            answer = await super()._agenerate(
-                messages, stop=stop, run_manager=run_manager, **kwargs
-            )
+            answer = await base(messages, **asked)
         finally:
             _inside.reset(token)
         await run_in_executor(None, cache.keep, key, _whole(answer))
@@ -109,11 +113,32 @@ class CachedAnswers(_ChatModel):
         """The call's key; `None` if it has none, and then the model is simply asked."""
         metadata = run_manager.metadata if run_manager else {}
         workspace = current_scope().filled_from(metadata).workspace or ""
+        _, settled = self._llmops[CachedAnswers]
         try:
-            return call_key(self, messages, scope=workspace, stop=stop, **kwargs)
+            return call_key(self, messages, scope=workspace, settled=settled, stop=stop, **kwargs)
         except (TypeError, ValueError) as error:
             logger.info("a call without a key was not cached: %s", type(error).__name__)
             return None
+
+
+def _asked(
+    method: Callable[..., Any],
+    stop: list[str] | None,
+    run_manager: BaseRunManager | None,
+    kwargs: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The arguments as core gives them: by name, and `run_manager` only to who takes it."""
+    manager = {"run_manager": run_manager} if "run_manager" in _parameters(method) else {}
+    return {"stop": stop, **manager, **kwargs}
+
+
+def _parameters(method: Callable[..., Any]) -> frozenset[str]:
+    return _parameters_of(getattr(method, "__func__", method))
+
+
+@lru_cache(maxsize=256)
+def _parameters_of(function: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(signature(function).parameters)
 
 
 def _whole(answer: ChatResult) -> list[ChatGeneration]:

@@ -47,8 +47,3 @@ class RecentAnswers:
             self._entries.move_to_end(key)
             while len(self._entries) > self._max_items:
                 self._entries.popitem(last=False)
-
-    def clear(self) -> None:
-        """Let go of everything."""
-        with self._lock:
-            self._entries.clear()

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import orjson
 from langchain_core.caches import RETURN_VAL_TYPE, BaseCache
@@ -19,9 +19,10 @@ from llmops_langchain.cache.endings import are_whole
 from llmops_langchain.cache.recent import Entry, RecentAnswers
 from llmops_langchain.cache.stats import CacheStats, Counter
 from llmops_langchain.clock import Clock, system_clock
-from llmops_langchain.errors import ConfigurationError, LLMOpsError
+from llmops_langchain.errors import ConfigurationError, LLMOpsError, StorageError
 from llmops_langchain.ledger import current_scope
 from llmops_langchain.storage import Database
+from llmops_langchain.storage.fork import on_fork
 from llmops_langchain.storage.schema import cache_entries
 from llmops_langchain.storage.types import new_id
 from llmops_langchain.wrapping import digest, without_call_ids
@@ -37,6 +38,12 @@ _FOUND = select(_COLUMNS.value, _COLUMNS.created_at, _COLUMNS.expires_at).where(
 _STALE = delete(cache_entries).where(_COLUMNS.expires_at <= bindparam("now"))
 
 _SECONDS_BETWEEN_WARNINGS = 60.0
+
+_PATIENCE = 0.25
+"""Seconds an answer waits for SQLite's write lock; the user waits for the answer meanwhile."""
+
+_PAUSE = 5.0
+"""Seconds the store is left alone after it failed, so that not every call waits for it."""
 
 
 class ResponseCache(BaseCache):
@@ -82,13 +89,22 @@ class ResponseCache(BaseCache):
             msg = f"`max_items` must not be negative, got {max_items!r}"
             raise ConfigurationError(msg)
         self._database, self._ttl, self._clock = database, ttl, clock
-        self._disabled = disabled
-        self._recent = RecentAnswers(max_items)
-        self._counter = Counter()
-        self._warned_at = float("-inf")
+        self._disabled, self._max_items = disabled, max_items
+        self._warned_at = self._resumes_at = float("-inf")
+        self.after_fork()
+        on_fork(self)
         upsert = (sqlite.insert if database.is_sqlite else postgresql.insert)(cache_entries)
         fields = {name: upsert.excluded[name] for name in ("value", "created_at", "expires_at")}
         self._upsert = upsert.on_conflict_do_update(index_elements=["key"], set_=fields)
+
+    def after_fork(self) -> None:
+        """Start with an empty memory: another thread of the parent may have held its locks."""
+        self._recent = RecentAnswers(self._max_items)
+        self._counter = Counter()
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        """The cache itself: a copied model shares its answers."""
+        return self
 
     @override
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
@@ -117,7 +133,7 @@ class ResponseCache(BaseCache):
             with self._database.begin() as connection:
                 connection.execute(delete(cache_entries))
         finally:
-            self._recent.clear()
+            self._recent = RecentAnswers(self._max_items)
 
     def find(self, key: bytes) -> list[Generation] | None:
         """The fresh answer kept under `key`; `None` on a miss or a failure."""
@@ -162,18 +178,24 @@ class ResponseCache(BaseCache):
         return answer
 
     def _load(self, key: bytes) -> Entry | None:
+        if self._clock() < self._resumes_at:
+            return None
+        recent = self._recent
         row = self._database.read_one(_FOUND, key=key)
         if row is None:
             return None
         entry = Entry(*row)
-        self._recent.put(key, entry)
+        # Not into the memory of after a `clear`: the row was read before it.
+        recent.put(key, entry)
         return entry
 
     def _save(self, key: bytes, value: bytes) -> None:
         now = self._clock()
         entry = Entry(value, now, None if self._ttl is None else now + self._ttl)
         self._recent.put(key, entry)
-        with self._database.begin() as connection:
+        if now < self._resumes_at:
+            return
+        with self._database.begin(lock_timeout=_PATIENCE) as connection:
             row = {
                 "key": key,
                 "value": value,
@@ -189,6 +211,8 @@ class ResponseCache(BaseCache):
         """Count it, and say so once a minute: its class and the store's words, no prompt."""
         self._counter.add("errors")
         now = self._clock()
+        if isinstance(error, StorageError):
+            self._resumes_at = now + _PAUSE
         if now - self._warned_at >= _SECONDS_BETWEEN_WARNINGS:
             self._warned_at = now
             said = error if isinstance(error, LLMOpsError) else type(error).__name__
@@ -206,7 +230,7 @@ def _without_bookkeeping(prompt: str) -> str:
     """The prompt without ids and what earlier answers cost: a repeated conversation is equal."""
     try:
         messages = orjson.loads(prompt)
-        if not messages or not isinstance(messages, list):
+        if not messages or any(each["type"] != "constructor" for each in messages):
             return prompt
         order: dict[str | None, int] = {}
         for message in messages:
@@ -248,5 +272,8 @@ def _marked(generation: Generation, age: float) -> Generation:
     mark = {"tier": "exact", "age": age, "usage_metadata": message.usage_metadata}
     message.id = f"lc_run--{new_id()}"
     message.usage_metadata = UsageMetadata(input_tokens=0, output_tokens=0, total_tokens=0)
+    # OpenAI's raw form of the same numbers, which some handlers read first.
+    for name in ("token_usage", "usage"):
+        message.response_metadata.pop(name, None)
     message.response_metadata["llmops_cache"] = mark
     return generation

@@ -14,13 +14,13 @@ from langchain_core.outputs import (
 )
 
 from llmops_langchain.ledger import CacheTier
-from llmops_langchain.models import TokenUsage
+from llmops_langchain.models import TIERS, TokenUsage
 
 __all__ = ["Answer", "read_answer", "read_part"]
 
 # langchain-anthropic splits what was written by how long it is kept, and leaves the total at 0.
-_WRITTEN = ("cache_creation", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
-_PRICED_TIERS = frozenset({"flex", "batch", "priority"})
+_ONE_HOUR = "ephemeral_1h_input_tokens"
+_WRITTEN = ("cache_creation", "ephemeral_5m_input_tokens", _ONE_HOUR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +109,7 @@ def _from_metadata(usage: Mapping[str, Any], tier: str | None) -> TokenUsage | N
         output_tokens=usage["output_tokens"],
         cached_tokens=_detail(into, "cache_read", tier),
         written_tokens=sum(_detail(into, name, tier) for name in _WRITTEN),
+        written_1h_tokens=_detail(into, _ONE_HOUR, tier),
         reasoning_tokens=_detail(out, "reasoning", tier),
         audio_input_tokens=_detail(into, "audio", tier),
         audio_output_tokens=_detail(out, "audio", tier),
@@ -122,7 +123,7 @@ def _detail(details: Mapping[str, Any], name: str, tier: str | None) -> int:
 
 def _tier(said: Mapping[str, Any], usage: Mapping[str, Any] | None) -> str | None:
     named = said.get("service_tier")
-    if named in _PRICED_TIERS:
+    if named in TIERS:
         return str(named)
     details = (usage and usage.get("input_token_details")) or {}
-    return next((tier for tier in sorted(_PRICED_TIERS) if tier in details), None)
+    return next((tier for tier in sorted(TIERS) if tier in details), None)

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,13 +17,14 @@ from typing_extensions import override
 
 from llmops_langchain.callbacks.reading import Answer, read_answer, read_part
 from llmops_langchain.clock import Clock, system_clock
-from llmops_langchain.ledger import LLM_CALL, Event, Ledger, Scope, current_scope
+from llmops_langchain.ledger import LLM_CALL, Event, Ledger, Scope, current_scope, holding
 from llmops_langchain.models import PriceBook, TokenUsage
 from llmops_langchain.tokens import count_tokens
 
 __all__ = ["UsageCallbackHandler", "attached"]
 
-# A cancelled `ainvoke` fires nothing after its start: what never ends is forgotten, oldest first.
+# A cancelled `ainvoke` fires nothing after its start: of what never ends, the oldest tenth is
+# forgotten.
 _MOST_RUNS = 10_000
 
 _CANCELLED = (GeneratorExit, asyncio.CancelledError, KeyboardInterrupt)
@@ -67,7 +67,7 @@ class UsageCallbackHandler(BaseCallbackHandler):
 
     def __init__(self, ledger: Ledger, prices: PriceBook, *, clock: Clock = system_clock) -> None:
         self._ledger, self._prices, self._clock = ledger, prices, clock
-        self._runs: OrderedDict[UUID, _Run] = OrderedDict()
+        self._runs: dict[UUID, _Run] = {}
 
     @property
     @override
@@ -157,8 +157,10 @@ class UsageCallbackHandler(BaseCallbackHandler):
         parent_run_id: UUID | None,
         metadata: Mapping[str, Any],
     ) -> None:
-        while len(self._runs) >= _MOST_RUNS:
-            self._runs.popitem(last=False)
+        if len(self._runs) >= _MOST_RUNS:
+            # `list` of a dict is one step of the interpreter: no other thread comes in between.
+            for oldest in list(self._runs)[: _MOST_RUNS // 10]:
+                self._runs.pop(oldest, None)
         self._runs[run_id] = _Run(
             started=time.perf_counter(),
             scope=current_scope().filled_from(_with_agent(metadata)),
@@ -254,8 +256,5 @@ register_configure_hook(_attached, inheritable=True)
 @contextmanager
 def attached(handler: UsageCallbackHandler) -> Iterator[None]:
     """Add `handler` to every LangChain run that starts inside, in this task and its children."""
-    token = _attached.set(handler)
-    try:
+    with holding(_attached, handler):
         yield
-    finally:
-        _attached.reset(token)

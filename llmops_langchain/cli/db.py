@@ -20,15 +20,23 @@ def _group() -> None:
 def upgrade(
     url: Url = "sqlite:///llmops.db",
     schema: Annotated[
-        str | None, typer.Option(help="The PostgreSQL schema the tables live in.")
+        str | None,
+        typer.Option(help="PostgreSQL schema of the tables; else `LLMOPS_DB_SCHEMA`."),
     ] = None,
     *,
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL and run nothing.")] = False,
 ) -> None:
     """Create or change the tables so that they fit this release."""
+    from llmops_langchain.settings import Settings
     from llmops_langchain.storage import Database
 
-    with Database(url, schema=schema, auto_migrate=False) as database:
+    settings = Settings.from_env()
+    with Database(
+        url,
+        schema=schema or settings.db_schema,
+        auto_migrate=False,
+        lock_timeout=settings.lock_timeout,
+    ) as database:
         if sql:
             typer.echo(database.upgrade_sql())
         else:

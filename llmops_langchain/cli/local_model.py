@@ -83,6 +83,7 @@ class LocalModel:
             model=self.model_name,
             temperature=0,
             max_completion_tokens=max_tokens,
+            profile={"max_input_tokens": self._context_tokens},
             stream_usage=True,  # with a `base_url` the client does not ask for it by itself
         )
 

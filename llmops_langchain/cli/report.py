@@ -30,7 +30,8 @@ def report(url: Url = "sqlite:///llmops.db") -> None:
     with LLMOps(url) as ops:
         run = _newest_run(ops)
         if run is None:
-            typer.echo(f"{url} knows of no demo yet: run `llmops demo` first.", err=True)
+            where = ops.database.url.render_as_string(hide_password=True)
+            typer.echo(f"{where} knows of no demo yet: run `llmops demo` first.", err=True)
             raise typer.Exit(1)
         print_run(ops, run)
 

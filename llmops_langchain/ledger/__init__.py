@@ -2,7 +2,7 @@
 
 from llmops_langchain.ledger.event import LLM_CALL, TRIM, CacheTier, Event, Status
 from llmops_langchain.ledger.ledger import Durability, Ledger
-from llmops_langchain.ledger.scope import Scope, current_scope, track
+from llmops_langchain.ledger.scope import Scope, current_scope, holding, track
 
 __all__ = [
     "LLM_CALL",
@@ -14,5 +14,6 @@ __all__ = [
     "Scope",
     "Status",
     "current_scope",
+    "holding",
     "track",
 ]

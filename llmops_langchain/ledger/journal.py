@@ -42,18 +42,21 @@ def journal_directory(database: Database, chosen: Path | None = None) -> Path | 
     """
     if sys.platform == "win32" or (database.is_sqlite and database.path is None):
         return None
-    if chosen is not None:
-        return chosen
-    if database.path is not None:
+    if chosen is None and database.path is not None:
         # Never `<file>-journal`: that name is SQLite's own.
         return database.path.with_name(f"{database.path.name}-llmops")
+    parent = chosen or _state_folder()
+    if parent is None:
+        return None
+    # A folder for each database: what one left behind must not be stored in another.
+    address = database.url.set(password=None).render_as_string()
+    return parent / hashlib.sha256(f"{address} {database.schema}".encode()).hexdigest()[:16]
+
+
+def _state_folder() -> Path | None:
     home = os.path.expanduser("~")  # noqa: PTH111 - `Path.home()` raises where there is none
     state = os.environ.get("XDG_STATE_HOME") or f"{home}/.local/state"
-    if state.startswith("~"):
-        return None
-    address = database.url.set(password=None).render_as_string()
-    name = hashlib.sha256(f"{address} {database.schema}".encode()).hexdigest()[:16]
-    return Path(state) / "llmops_langchain" / name
+    return None if state.startswith("~") else Path(state) / "llmops_langchain"
 
 
 class Journal:

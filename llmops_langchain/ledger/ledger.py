@@ -3,10 +3,12 @@
 import atexit
 import logging
 import threading
+import time
 import weakref
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Literal, Self
 
 from sqlalchemy import Insert
@@ -41,8 +43,12 @@ _REFUSALS = ("54", "42804")
 _IN_MEMORY = 10_000  # events; about 10 MB, and a third of a second of writing on SQLite
 
 
+# What the writer is told: an event waits, or a whole batch does.
+_SOON, _NOW = "soon", "now"
+
+
 class Ledger:
-    """Every event of the package goes through `record`, which never fails and never waits.
+    """Every event of the package goes through `record`, which never fails.
 
     When `record` returns, the event is in this process's journal; a writer thread brings it to
     the database within a second. What a killed process left behind, the next one stores.
@@ -111,18 +117,22 @@ class Ledger:
         Raises:
             StorageError: If the database cannot take it; the events stay where they are.
         """
+        if self._recorder == threading.get_ident():
+            # A signal handler, or a finalizer, in the middle of this thread's own `record`.
+            self._wake.put(_NOW)
+            return
         with self._flushing:
             try:
                 self._store_waiting()
                 self._store_leftovers()
             except BaseException:
-                self._some.set()  # the writer tries again
+                self._wake.put(_SOON)  # the writer tries again
                 raise
 
     def close(self) -> None:
         """Flush and end the writer. If the database is away, the journal keeps the events."""
         self._closed = True
-        _set(self._some, self._full)
+        self._wake.put(_NOW)
         self._flush_quietly()
         _unflushed.discard(self)
 
@@ -143,23 +153,34 @@ class Ledger:
         self._loose: list[Event] = []  # those of the queue that no journal has
         self._journal: Journal | None = None
         self._writer: threading.Thread | None = None
-        # Re-entrant: the garbage collector may end a stream, which records, in mid-record.
+        # Re-entrant, the queue too: a signal handler, or the garbage collector that ends a stream,
+        # may record in the middle of a record.
         self._recording, self._flushing = threading.RLock(), threading.RLock()
-        self._some, self._full = threading.Event(), threading.Event()
+        self._recorder: int | None = None
+        self._wake: SimpleQueue[str] = SimpleQueue()
         self._told: set[str] = set()
         self._closed = False
 
     def _enqueue(self, event: Event) -> None:
         with self._recording:
-            if not self._journalled(event):
-                self._wait_in_memory(event)
-            self._queue.append(event)
-            waiting = len(self._queue)
-            if waiting - len(self._loose) >= _IN_MEMORY and self._journal is not None:
-                # The database is slow or away: the journal remembers, this process need not.
-                self._journal.release()
-                self._queue, self._journal = list(self._loose), None
+            outer, self._recorder = self._recorder, threading.get_ident()
+            try:
+                waiting = self._add(event)
+            finally:
+                self._recorder = outer
         self._notify(waiting)
+
+    def _add(self, event: Event) -> int:
+        """Append to journal and queue; how many events wait now."""
+        if not self._journalled(event):
+            self._wait_in_memory(event)
+        self._queue.append(event)
+        waiting = len(self._queue)
+        if waiting - len(self._loose) >= _IN_MEMORY and self._journal is not None:
+            # The database is slow or away: the journal remembers, this process need not.
+            self._journal.release()
+            self._queue, self._journal = list(self._loose), None
+        return waiting
 
     def _journalled(self, event: Event) -> bool:
         """Append to the journal; `False` if there is none, or no disk for it."""
@@ -183,11 +204,11 @@ class Ledger:
     def _notify(self, waiting: int) -> None:
         if waiting == 1:
             _unflushed.add(self)
-            self._some.set()
+            self._wake.put(_SOON)
             if self._writer is None and not self._closed:
                 self._writer = _start_writer(self)
-        elif waiting == self._batch_size:
-            self._full.set()
+        if waiting == self._batch_size:
+            self._wake.put(_NOW)
         elif waiting >= _IN_MEMORY and self._directory is None:
             self._flush_quietly()
 
@@ -196,8 +217,6 @@ class Ledger:
         with self._recording:
             sealed = self._queue, self._loose, self._journal
             self._queue, self._loose, self._journal = [], [], None
-            self._some.clear()
-            self._full.clear()
         return sealed
 
     def _store_waiting(self) -> None:
@@ -226,23 +245,26 @@ class Ledger:
             return
         try:
             self._insert_rows(batch)
-        except Exception as error:
-            if not _is_about_a_value(error):
-                raise
+        except _UnstorableError:
             self._store_one_by_one(batch)
 
     def _store_one_by_one(self, batch: list[Event]) -> None:
         for event in batch:
             try:
-                self._insert_rows([storable(event)])
-            except Exception as error:
-                if not _is_about_a_value(error):
-                    raise
-                self._drop(error)
+                self._insert_rows([_mended(event)])
+            except _UnstorableError as error:
+                self._drop(error.cause)
 
     def _insert_rows(self, batch: Iterable[Event]) -> None:
         with self._database.begin(durable=self._durable) as connection:
-            connection.execute(self._insert, [as_row(event) for event in batch])
+            try:
+                connection.execute(self._insert, [as_row(event) for event in batch])
+            except Exception as error:
+                # Only what this statement raises can be about a value: whatever fails before it,
+                # such as opening the database, leaves the events where they are.
+                if _is_about_a_value(error):
+                    raise _UnstorableError(error) from error
+                raise
 
     def _drop(self, error: Exception) -> None:
         self.dropped += 1
@@ -263,6 +285,21 @@ class Ledger:
             logger.warning("%s: %s", what, error)
 
 
+class _UnstorableError(Exception):
+    """An event of a batch is to blame, so that the others can be stored without it."""
+
+    def __init__(self, cause: Exception) -> None:
+        self.cause = cause
+        super().__init__(type(cause).__name__)
+
+
+def _mended(event: Event) -> Event:
+    try:
+        return storable(event)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise _UnstorableError(error) from error
+
+
 def _is_about_a_value(error: Exception) -> bool:
     """Whether one event is to blame, so that the others can be stored without it."""
     if not isinstance(error, DBAPIError):
@@ -276,33 +313,36 @@ def _is_about_a_value(error: Exception) -> bool:
     return bool(state.startswith(_REFUSALS))
 
 
-def _set(*signals: threading.Event) -> None:
-    for signal in signals:
-        signal.set()
-
-
 def _start_writer(ledger: Ledger) -> threading.Thread:
-    some, full, interval = ledger._some, ledger._full, ledger._interval  # noqa: SLF001 - its own writer
+    wake, interval = ledger._wake, ledger._interval  # noqa: SLF001 - its own writer
+
     # A weak reference: a ledger that is dropped without `close` ends its thread.
-    seen = weakref.ref(ledger, lambda _: _set(some, full))
+    seen = weakref.ref(ledger, lambda _: wake.put(_NOW))
     thread = threading.Thread(
-        target=_write, args=(seen, some, full, interval), name="llmops-writer", daemon=True
+        target=_write, args=(seen, wake, interval), name="llmops-writer", daemon=True
     )
     thread.start()
     return thread
 
 
-def _write(
-    seen: "weakref.ref[Ledger]", some: threading.Event, full: threading.Event, interval: float
-) -> None:
+def _write(seen: "weakref.ref[Ledger]", wake: "SimpleQueue[str]", interval: float) -> None:
     while True:
-        some.wait()
-        full.wait(interval)
+        _wait(wake, interval)
         ledger = seen()
         if ledger is None or ledger._closed:  # noqa: SLF001
             return
         ledger._flush_quietly()  # noqa: SLF001
         del ledger
+
+
+def _wait(wake: "SimpleQueue[str]", interval: float) -> None:
+    """Wait for the first event, and then for more, but no longer than `interval`."""
+    if wake.get() == _NOW:
+        return
+    deadline = time.monotonic() + interval
+    with suppress(Empty):
+        while wake.get(timeout=max(0.0, deadline - time.monotonic())) != _NOW:
+            pass
 
 
 _unflushed: weakref.WeakSet[Ledger] = weakref.WeakSet()

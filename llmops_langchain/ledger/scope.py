@@ -1,12 +1,14 @@
 """For whom a call is made: `track(...)` says it, `config["metadata"]` fills the rest."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-__all__ = ["Scope", "current_scope", "track"]
+__all__ = ["Scope", "current_scope", "holding", "track"]
+
+T = TypeVar("T")
 
 # Field and key, the plainer key last: it wins where a config has both.
 _METADATA_KEYS = (
@@ -86,8 +88,20 @@ def track(
     }
     given = {name: value for name, value in named.items() if value is not None}
     inner = replace(outer, **cast("Any", given), tags={**outer.tags, **(tags or {})})
-    token = _scope.set(inner)
-    try:
+    with holding(_scope, inner):
         yield inner
+
+
+@contextmanager
+def holding(variable: ContextVar[T], value: T) -> Iterator[None]:
+    """Give `variable` a value inside the block.
+
+    A block may be left in another context than it was entered in (a web framework's `yield`
+    dependency, an async generator that the loop closes): there is nothing to take back there.
+    """
+    token = variable.set(value)
+    try:
+        yield
     finally:
-        _scope.reset(token)
+        with suppress(ValueError):
+            variable.reset(token)

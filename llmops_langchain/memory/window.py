@@ -1,7 +1,7 @@
 """A context window: how full it is, and a history cut so that it fits."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -53,10 +53,10 @@ class ContextStatus:
 class ContextWindow(Runnable[LanguageModelInput, list[BaseMessage]]):
     """Leave a history that fits as it is, and cut one that does not to the tokens there are.
 
-    What comes out is valid for every provider: system messages and the current question are
+    What a cut leaves is valid for every provider: system messages and the current question are
     there, tool calls have their results and results their calls, a human message comes first,
-    and it is never over `max_tokens`. The messages given are not changed; a tool output too
-    large to stay is replaced by a note in a copy. Safe to share between threads.
+    and it never counts more than `max_tokens`. The messages given are not changed; a tool output
+    too large to stay is replaced by a note in a copy. Safe to share between threads.
 
     Args:
         model: The model that answers, or its name: it decides how tokens are counted.
@@ -199,6 +199,9 @@ class ContextWindow(Runnable[LanguageModelInput, list[BaseMessage]]):
 
 
 def _history(messages: LanguageModelInput) -> Sequence[MessageLikeRepresentation]:
+    if isinstance(messages, Mapping):
+        msg = "messages are needed, got a mapping: give it a state's `messages`, or use `trim_node`"
+        raise ConfigurationError(msg)
     if isinstance(messages, PromptValue):
         return messages.to_messages()
     return [HumanMessage(messages)] if isinstance(messages, str) else messages
@@ -228,4 +231,11 @@ def _limit(model: str | BaseChatModel, max_tokens: int | None, output_reserve: i
 
 def _model_limit(model: str | BaseChatModel) -> int:
     profile = getattr(model, "profile", None)
-    return context_limits(model_name(model), profile=profile).max_input_tokens
+    limits = context_limits(model_name(model), profile=profile)
+    if limits.source == "default":
+        _logger.warning(
+            "no limit is known for the model %r, %d tokens are assumed: pass `max_tokens`",
+            model_name(model),
+            limits.max_input_tokens,
+        )
+    return limits.max_input_tokens

@@ -5,6 +5,7 @@ from llmops_langchain.models.limits import (
     ContextLimits,
     context_limits,
 )
+from llmops_langchain.models.listed import TIERS
 from llmops_langchain.models.money import dollars, nano_dollars
 from llmops_langchain.models.names import ModelName, parse_model_name
 from llmops_langchain.models.prices import Price, PriceBook
@@ -13,6 +14,7 @@ from llmops_langchain.models.usage import TokenUsage
 
 __all__ = [
     "DEFAULT_MAX_INPUT_TOKENS",
+    "TIERS",
     "ContextLimits",
     "ModelName",
     "Price",

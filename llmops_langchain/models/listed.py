@@ -26,6 +26,7 @@ _BILLED = (  # what a chat or embedding call can be charged for; images, hours, 
     "output_mtok",
     "cache_read_mtok",
     "cache_write_mtok",
+    "cache_write_1h_mtok",
     "cache_audio_read_mtok",
     "output_reasoning_mtok",
     "input_audio_mtok",
@@ -114,11 +115,13 @@ def _rates_at(
 
     prompt, answer = rate("input_mtok"), rate("output_mtok")
     cached, audio = rate("cache_read_mtok", prompt), rate("input_audio_mtok", prompt)
+    written = rate("cache_write_mtok", prompt)
     return Rates(
         input=prompt,
         output=answer,
         cached=cached,
-        written=rate("cache_write_mtok", prompt),
+        written=written,
+        written_1h=rate("cache_write_1h_mtok", written),
         reasoning=rate("output_reasoning_mtok", answer),
         audio_input=audio,
         audio_output=rate("output_audio_mtok", answer),

@@ -93,12 +93,14 @@ class PriceBook:
         """
         prompt, answer = _rate(input_per_million), _rate(output_per_million)
         cached = prompt if cached_per_million is None else _rate(cached_per_million)
+        written = prompt if written_per_million is None else _rate(written_per_million)
         name = parse_model_name(model)
         self._by_hand[name.provider, name.name] = Rates(
             input=prompt,
             output=answer,
             cached=cached,
-            written=prompt if written_per_million is None else _rate(written_per_million),
+            written=written,
+            written_1h=written,
             reasoning=answer,
             audio_input=prompt,
             audio_output=answer,

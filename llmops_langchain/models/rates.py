@@ -20,6 +20,7 @@ class Rates:
     output: int
     cached: int
     written: int
+    written_1h: int
     reasoning: int
     audio_input: int
     audio_output: int
@@ -59,6 +60,7 @@ def _input_parts(rates: Rates, usage: TokenUsage) -> int:
         missing * rates.input
         + cached * (rates.cached - rates.input)
         + written * (rates.written - rates.input)
+        + usage.written_1h_tokens * (rates.written_1h - rates.written)
         + audio * (rates.audio_input - rates.input)
         + min(overlap, cached, audio)
         * (rates.cached_audio - rates.cached - rates.audio_input + rates.input)

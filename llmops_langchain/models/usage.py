@@ -20,6 +20,8 @@ class TokenUsage:
     """Input read from the provider's prompt cache (`cache_read`)."""
     written_tokens: int = 0
     """Input written to the provider's prompt cache (`cache_creation`)."""
+    written_1h_tokens: int = 0
+    """The part of `written_tokens` that Anthropic keeps for an hour, at a higher price."""
     reasoning_tokens: int = 0
     """Output spent on thinking (`reasoning`)."""
     audio_input_tokens: int = 0

@@ -4,17 +4,15 @@ import logging
 import re
 import sqlite3
 import threading
-import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Select, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import StaticPool
 
 from llmops_langchain.errors import (
     ConfigurationError,
@@ -23,6 +21,7 @@ from llmops_langchain.errors import (
     SchemaVersionError,
 )
 from llmops_langchain.storage import migrate
+from llmops_langchain.storage.engines import postgres_engine, sqlite_engine
 from llmops_langchain.storage.failures import storage_error
 from llmops_langchain.storage.fork import around_fork, on_fork
 from llmops_langchain.storage.schema import SCHEMA_VERSION
@@ -86,7 +85,7 @@ class Database:
         self._auto_migrate, self._lock_timeout = auto_migrate, lock_timeout
         self._closed = False
         self._engine: Engine | None = None
-        self._reader: Engine | None = None
+        self._views: dict[tuple[object, ...], Engine] = {}
         self._opening = threading.RLock()
         self._reset()
         _check_driver(self.url)
@@ -107,7 +106,9 @@ class Database:
         return Path(name) if self.is_sqlite and not in_memory else None
 
     @contextmanager
-    def begin(self, *, read_only: bool = False, durable: bool = False) -> Iterator[Connection]:
+    def begin(
+        self, *, read_only: bool = False, durable: bool = False, lock_timeout: float | None = None
+    ) -> Iterator[Connection]:
         """A transaction: committed when the block ends, rolled back when it raises.
 
         On SQLite a writing transaction holds the write lock from its first moment, so what it
@@ -118,6 +119,8 @@ class Database:
             read_only: The block only reads; on SQLite it then waits for no writer.
             durable: Once committed, a power cut undoes nothing. PostgreSQL's commits are so
                 anyway; SQLite's reach the disk a little later unless this is set.
+            lock_timeout: Seconds to wait for another writer of an SQLite file, if not the
+                database's own.
 
         Yields:
             A SQLAlchemy connection inside the transaction.
@@ -126,10 +129,12 @@ class Database:
             StorageError: One of its subclasses, when the database cannot do it.
         """
         with self._translated(), self._turn:
-            engine = self._prepared(read_only=read_only)
-            if durable:
-                engine = engine.execution_options(llmops_durable=True)
-            with engine.begin() as connection:
+            pragmas = {
+                "synchronous": "FULL" if durable else "NORMAL",
+                "busy_timeout": int(1000 * (lock_timeout or self._lock_timeout)),
+            }
+            self._prepared()
+            with self._view(read_only, pragmas).begin() as connection:
                 yield connection
 
     def read_one(self, statement: Select[Any], **values: Any) -> tuple[Any, ...] | None:
@@ -147,7 +152,7 @@ class Database:
                 found = connection.execute(statement, values).first()
             return None if found is None else tuple(found)
         with self._translated(), self._turn:
-            engine = self._prepared(read_only=True)
+            engine = self._prepared()
             if statement not in self._compiled:
                 compiled = statement.compile(engine)
                 constants = {name: bind.value for name, bind in compiled.binds.items()}
@@ -166,11 +171,12 @@ class Database:
                 pooled.close()
 
     def upgrade(self) -> str:
-        """Bring the tables to this code's version, and return that version."""
+        """Bring the tables to this code's version, and return the version they are of."""
         with self._translated(), self._turn, self._opened().begin() as connection:
             migrate.upgrade(connection, schema=self.schema)
+            version = migrate.current_version(connection) or SCHEMA_VERSION
         self._checked = True
-        return SCHEMA_VERSION
+        return version
 
     def upgrade_sql(self) -> str:
         """The SQL that `upgrade` would run on an empty database; nothing is run."""
@@ -183,6 +189,7 @@ class Database:
             if self._engine is not None:
                 self._engine.dispose()
                 self._engine = None
+                self._views = {}
 
     def before_fork(self) -> None:
         """Close the connections to the SQLite file once the transactions have ended.
@@ -213,7 +220,8 @@ class Database:
         self.close()
 
     def _reset(self) -> None:
-        self._engine = self._reader = None
+        self._engine = None
+        self._views = {}
         self._checked = False
         self._compiled: dict[Select[Any], tuple[str, tuple[str, ...], dict[str, Any]]] = {}
         self._opening = threading.RLock()
@@ -239,13 +247,21 @@ class Database:
             msg = f"{self._where!r}: all connections are in use: keep transactions short"
             raise DatabaseUnavailableError(msg) from error
 
-    def _prepared(self, *, read_only: bool) -> Engine:
+    def _view(self, read_only: bool, pragmas: Mapping[str, str | int]) -> Engine:  # noqa: FBT001
+        """The engine, telling its connections how to begin; SQLAlchemy takes 15 µs to make one."""
+        key = (read_only, *pragmas.values())
+        if key not in self._views:
+            options = {"llmops_read_only": read_only, "llmops_pragmas": pragmas}
+            self._views[key] = self._opened().execution_options(**options)
+        return self._views[key]
+
+    def _prepared(self) -> Engine:
         """The engine, once the tables have been found to be of the right version."""
         engine = self._opened()
         if not self._checked:
             with self._opening:
                 self._check_tables(engine)
-        return self._reader if read_only and self._reader is not None else engine
+        return engine
 
     def _opened(self) -> Engine:
         with self._opening:
@@ -257,23 +273,21 @@ class Database:
                 # Whoever forgets `close` leaves no open connection behind.
                 self._closing = weakref.finalize(self, self._engine.dispose)
                 self._closing.atexit = False
-                self._reader = self._engine.execution_options(llmops_read_only=True)
             return self._engine
 
     def _new_engine(self) -> Engine:
         if not self.is_sqlite:
-            return _postgres_engine(self.url, schema=self.schema)
-        return _sqlite_engine(self.url, in_memory=self.path is None, timeout=self._lock_timeout)
+            return postgres_engine(self.url, schema=self.schema)
+        return sqlite_engine(self.url, in_memory=self.path is None, timeout=self._lock_timeout)
 
     def _check_tables(self, engine: Engine) -> None:
-        reader = self._reader or engine
-        with reader.begin() as connection:
+        with self._view(True, {}).begin() as connection:  # noqa: FBT003
             found = migrate.current_version(connection)
         if migrate.needs_upgrade(found):
             if not self._auto_migrate:
                 msg = (
-                    f"{self._where!r} has tables of version {found}, this release needs "
-                    f"{SCHEMA_VERSION}: run `llmops db upgrade`"
+                    f"{self._where!r} has {f'tables of version {found}' if found else 'no tables'}"
+                    f", this release needs {SCHEMA_VERSION}: run `llmops db upgrade --url …`"
                 )
                 raise SchemaVersionError(msg, found=found, expected=SCHEMA_VERSION)
             with engine.begin() as connection:
@@ -309,72 +323,3 @@ def _check_driver(url: URL) -> None:
         url.get_dialect().import_dbapi()
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or url.drivername, extra="postgres") from error
-
-
-def _postgres_engine(url: URL, *, schema: str | None) -> Engine:
-    # PgBouncer in transaction mode gives each transaction another server connection, so
-    # nothing may outlive one: no prepared statements, and `search_path` is set `LOCAL`.
-    engine = create_engine(
-        url,
-        pool_pre_ping=True,
-        hide_parameters=True,
-        connect_args={"prepare_threshold": None},
-    )
-    if schema is not None:
-
-        @event.listens_for(engine, "begin")
-        def _use_schema(connection: Connection) -> None:
-            # `public` is left out: tables of the same names there are somebody else's.
-            connection.exec_driver_sql(f"SET LOCAL search_path TO {schema}")
-
-    return engine
-
-
-def _sqlite_engine(url: URL, *, in_memory: bool, timeout: float) -> Engine:
-    options: dict[str, Any] = {
-        "connect_args": {"check_same_thread": False},
-        "hide_parameters": True,  # an error that is logged must not quote what was stored
-    }
-    if in_memory:
-        options["poolclass"] = StaticPool
-    engine = create_engine(url, **options)
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: object) -> None:
-        # The driver's own transactions start too late and lose updates: it is told to start none.
-        connection.isolation_level = None
-        connection.execute(f"PRAGMA busy_timeout = {int(timeout * 1000)}")
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        if connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
-            _switch_to_wal(connection, timeout=timeout)
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        options = connection.get_execution_options()
-        safety = "FULL" if options.get("llmops_durable") else "NORMAL"
-        if connection.info.get("synchronous", "NORMAL") != safety:
-            connection.exec_driver_sql(f"PRAGMA synchronous = {safety}")
-            connection.info["synchronous"] = safety
-        connection.exec_driver_sql(
-            "BEGIN" if options.get("llmops_read_only") else "BEGIN IMMEDIATE"
-        )
-
-    return engine
-
-
-def _switch_to_wal(connection: sqlite3.Connection, *, timeout: float) -> None:
-    """Let readers and a writer work side by side; processes may do this at the same moment.
-
-    `busy_timeout` does not cover it: two that hold a read lock would wait for each other.
-    """
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() >= deadline:
-                raise
-            time.sleep(0.005)
-        else:
-            return

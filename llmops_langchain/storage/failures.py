@@ -1,7 +1,9 @@
 """What a driver's error means to the user, and the way out of it."""
 
+import sqlite3
+
 from sqlalchemy import URL
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 
 from llmops_langchain.errors import (
     DatabaseCorruptError,
@@ -86,9 +88,11 @@ def storage_error(error: Exception, url: URL) -> StorageError | None:
         if words in said:
             return kind(f"{where!r}: {said.strip()}: {way_out}")
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    if lost or "connection" in said.lower():
+    if lost or any(word in said.lower() for word in ("connection", "resolve host", "timeout")):
         return DatabaseUnavailableError(
             f"{where!r}: {said.strip()}: check that the server runs and that host, port, "
             "database and login are right"
         )
+    if isinstance(error, (OperationalError, sqlite3.OperationalError)):
+        return StorageError(f"{where!r}: {said.strip()}")
     return None

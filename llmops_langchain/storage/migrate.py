@@ -78,13 +78,17 @@ def upgrade_sql(dialect: str, *, schema: str | None = None) -> str:
         command.upgrade(config, "head", sql=True)
     if schema is None:
         return output.getvalue()
-    use = f"CREATE SCHEMA IF NOT EXISTS {schema};\n\nSET search_path TO {schema};\n\n"
+    use = f'CREATE SCHEMA IF NOT EXISTS "{schema}";\n\nSET search_path TO "{schema}";\n\n'
     return use + output.getvalue()
 
 
 def _parts(version: str) -> tuple[int, int]:
-    major, minor = version.split(".")
-    return int(major), int(minor)
+    try:
+        major, minor = map(int, version.split("."))
+    except ValueError as error:
+        msg = f"{version!r} is no version of these tables: `{VERSION_TABLE}` was changed by hand"
+        raise SchemaVersionError(msg, found=version, expected=SCHEMA_VERSION) from error
+    return major, minor
 
 
 def _config() -> "Config":

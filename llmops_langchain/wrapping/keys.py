@@ -18,7 +18,7 @@ from pydantic.errors import PydanticUserError
 
 from llmops_langchain.wrapping.swap import is_swapped, layers_of
 
-__all__ = ["call_key", "digest", "without_call_ids"]
+__all__ = ["call_key", "digest", "private_settings", "without_call_ids"]
 
 # Fields of chat models that do not change an answer: transport, credentials, bookkeeping.
 _SILENT = frozenset(
@@ -29,8 +29,6 @@ _SILENT = frozenset(
         "callbacks",
         "client",
         "custom_get_token_ids",
-        "default_headers",
-        "default_query",
         "disable_streaming",
         "http_async_client",
         "http_client",
@@ -55,8 +53,8 @@ _SILENT = frozenset(
 )
 
 
-# Content blocks that repeat a tool call; their place in the message names them.
-_CALL_BLOCKS = frozenset(("function_call", "tool_call", "tool_use"))
+# What makes an answer depend on a conversation that the provider keeps.
+_KEPT_BY_PROVIDER = frozenset(("container", "conversation", "previous_response_id"))
 
 
 def call_key(
@@ -65,6 +63,7 @@ def call_key(
     /,
     *,
     scope: str = "",
+    settled: bytes = b"",
     **parameters: Any,
 ) -> bytes:
     """32 bytes that name a call.
@@ -73,15 +72,47 @@ def call_key(
         model: The model that would be asked.
         messages: What it would be asked.
         scope: Whose answer it is: two scopes never share one.
+        settled: `private_settings(model)` from before its first call.
         parameters: What goes with the call: `stop`, tools, a schema, a temperature.
 
     Raises:
-        TypeError: If a part cannot be written down; such a call has no key.
+        TypeError: If a part cannot be written down, or the answer depends on what the provider
+            keeps; such a call has no key.
     """
+    if _depends_on_provider(model, parameters):
+        msg = "the answer depends on a conversation that the provider keeps"
+        raise TypeError(msg)
     order: dict[str | None, int] = {}
     given = {name: value for name, value in parameters.items() if value is not None}
     said = [_plain_message(message, order) for message in messages]
-    return digest(_json(part) for part in ("call/1", scope, _identity(model), given, said))
+    parts = ("call/1", scope, _identity(model), given, said)
+    return digest((settled, *map(_json, parts)))
+
+
+def private_settings(model: BaseChatModel) -> bytes:
+    """What a model keeps in pydantic's private attributes and can be written down.
+
+    A model may have settings there that `_identifying_params` does not tell, and counters or
+    clients too: taken once, before the first call, it tells models apart and does not change.
+    """
+    private = model.__pydantic_private__ or {}
+    written = {name: _written(value) for name, value in private.items()}
+    return _json({name: value for name, value in written.items() if value is not None})
+
+
+def _written(value: object) -> str | None:
+    try:
+        return _json(value).decode()
+    except TypeError:
+        return None
+
+
+def _depends_on_provider(model: BaseChatModel, parameters: Mapping[str, Any]) -> bool:
+    told = {**(vars(model).get("model_kwargs") or {}), **parameters}
+    return bool(
+        vars(model).get("use_previous_response_id")
+        or any(told.get(name) is not None for name in _KEPT_BY_PROVIDER)
+    )
 
 
 def digest(parts: Iterable[bytes]) -> bytes:
@@ -117,12 +148,12 @@ def _plain_message(message: BaseMessage, order: dict[str | None, int]) -> tuple[
 
 
 def without_call_ids(content: str | Sequence[Any]) -> str | list[Any]:
-    """An answer's content without the ids of the tool calls it repeats as blocks."""
+    """An answer's content without the ids of its blocks and of the tool calls they repeat."""
     if isinstance(content, str):
         return content
     return [
         {key: value for key, value in block.items() if key not in ("id", "call_id")}
-        if isinstance(block, Mapping) and block.get("type") in _CALL_BLOCKS
+        if isinstance(block, Mapping)
         else block
         for block in content
     ]

@@ -5,6 +5,7 @@ output, tokenisers, tracing names). A copy whose class is a subclass of the mode
 of it: `isinstance(wrapped, ChatOpenAI)` holds, and so do `lc_id` and the name in a trace.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
@@ -19,15 +20,16 @@ __all__ = ["is_swapped", "layered", "layers_of"]
 M = TypeVar("M", bound=Runnable[Any, Any])
 
 
-def layered(model: M, layer: type, part: object, **changes: object) -> M:
-    """A copy of `model` on which `layer` comes first and finds `part` in `self._llmops[layer]`.
+def layered(model: M, layer: type, part: Callable[[BaseChatModel], object], **changes: object) -> M:
+    """A copy of `model` on which `layer` comes first and finds its part in `self._llmops[layer]`.
 
     A binding (`model.bind_tools(…)`) is reached through: the model inside it is wrapped.
 
     Args:
         model: A chat model, or a binding around one. It is not changed.
         layer: A mix-in that overrides `_generate` and the like and calls `super()`.
-        part: What the layer works with; wrapping again with the same layer replaces it.
+        part: Makes what the layer works with from the model as it is before its first call;
+            wrapping again with the same layer replaces it.
         changes: Fields of the model to set on the copy.
 
     Raises:
@@ -46,7 +48,7 @@ def layered(model: M, layer: type, part: object, **changes: object) -> M:
     copied = model.model_copy(update=changes)
     if layer not in layers_of(type(model)):
         object.__setattr__(copied, "__class__", _subclass(type(model), layer))
-    parts = {**(getattr(model, "_llmops", None) or {}), layer: part}
+    parts = {**(getattr(model, "_llmops", None) or {}), layer: part(model)}
     private = {**(copied.__pydantic_private__ or {}), "_llmops": parts}
     object.__setattr__(copied, "__pydantic_private__", private)
     return cast("M", copied)

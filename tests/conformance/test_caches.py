@@ -168,7 +168,8 @@ class TestOurPromises(EveryCache):
         for _ in range(3):
             assert cache.lookup("secret prompt", "model") is None
         cache.update("secret prompt", "model", said("secret answer"))
-        assert cache.stats() == CacheStats(misses=3, errors=4)
+        # After the first failure the store is left alone for a while.
+        assert cache.stats() == CacheStats(misses=3, stored=1, errors=1)
         assert len(caplog.records) == 1
         assert "secret" not in caplog.text
         clock.advance(60)

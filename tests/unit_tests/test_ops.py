@@ -271,4 +271,12 @@ def test_a_database_that_is_away_does_not_stop_the_app(tmp_path) -> None:
         model = ops.cached(CountingModel())
         with ops.track(project="p"):
             assert model.invoke("q").content == "the answer"
-        assert ops.cache.stats().errors == 2
+        assert ops.cache.stats().errors == 1  # and then left alone for a while
+
+
+def test_the_switch_in_the_environment_wins(monkeypatch) -> None:
+    monkeypatch.setenv("LLMOPS_DISABLED", "1")
+    with LLMOps("sqlite://", Settings(cache_ttl=60)) as ops:
+        model = CountingModel()
+        assert ops.cached(model) is model
+        assert ops.settings.cache_ttl == 60

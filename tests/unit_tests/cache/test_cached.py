@@ -1,6 +1,7 @@
 """`cached(model, cache)`: the model's own class, asked once."""
 
 import asyncio
+import copy
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -403,3 +404,53 @@ def test_a_disabled_cache_lets_every_call_through() -> None:
         model.invoke("q")
         model.invoke("q")
     assert model.calls == 2
+
+
+class Persona(CountingModel):
+    """Keeps what it answers in a private attribute, and tells nobody."""
+
+    _persona: str = PrivateAttr(default="")
+
+    @override
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        super()._generate(*args, **kwargs)
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(self._persona))])
+
+
+def test_models_with_private_settings_are_told_apart(cache) -> None:
+    said = []
+    for persona in ("pirate", "nurse"):
+        plain = Persona()
+        plain._persona = persona
+        model = cached(plain, cache)
+        said += [model.invoke("Who are you?").content for _ in range(2)]
+    assert said == ["pirate", "pirate", "nurse", "nurse"]
+    assert cache.stats().hits == 2
+
+
+class Plain(CountingModel):
+    """As old as a model may be: core gives it no `run_manager` either."""
+
+    @override
+    def _generate(self, messages: Any, stop: Any = None, **kwargs: Any) -> ChatResult:  # type: ignore[override]
+        return super()._generate(messages, stop=stop, **kwargs)
+
+
+async def test_a_model_that_takes_no_run_manager_is_asked_without_one(cache) -> None:
+    model = cached(Plain(), cache)
+    assert model.invoke("q").content == (await model.ainvoke("q")).content
+    assert cache.stats().hits == 1
+
+
+@pytest.mark.parametrize("kept", [{"previous_response_id": "r1"}, {"conversation": "c1"}])
+def test_what_the_provider_keeps_is_not_cached(cache, kept: dict[str, str]) -> None:
+    model = cached(CountingModel(), cache)
+    for _ in range(2):
+        model.invoke("continue", **kept)
+    assert (model.calls, cache.stats().stored) == (2, 0)
+
+
+def test_a_wrapped_model_may_be_copied_deeply(cache) -> None:
+    model = cached(CountingModel(), cache)
+    model.invoke("q")
+    assert "llmops_cache" in copy.deepcopy(model).invoke("q").response_metadata

@@ -1,7 +1,10 @@
 """`set_llm_cache(ResponseCache(…))`: what LangChain's own path does with it."""
 
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import pytest
 from langchain_core.callbacks import UsageMetadataCallbackHandler
@@ -245,3 +248,48 @@ def test_the_workspace_of_track_separates_tenants() -> None:
 
 def test_a_cache_that_was_never_asked_has_no_hits() -> None:
     assert CacheStats().hit_rate == 0.0
+
+
+def test_a_child_forked_during_lookups_is_not_stuck(tmp_path) -> None:
+    source = """
+        import os, signal, threading
+        from langchain_core.outputs import Generation
+        from llmops_langchain import Database, ResponseCache
+
+        cache = ResponseCache(Database("sqlite:///a.db"))
+        cache.update("p", "m", [Generation(text="a")])
+
+        def look():
+            while True:
+                cache.lookup("p", "m")
+
+        for _ in range(2):
+            threading.Thread(target=look, daemon=True).start()
+        for _ in range(15):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)  # ends a child that waits for a lock for ever
+                os._exit(cache.lookup("p", "m") is None)
+            assert os.waitpid(child, 0)[1] == 0
+        os._exit(0)
+    """
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(source)]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=200)
+
+
+def test_a_lookup_that_began_before_clear_puts_nothing_back(
+    database: Database, monkeypatch
+) -> None:
+    ResponseCache(database).update("prompt", "model", [Generation(text="old")])
+    cache = ResponseCache(database)
+    read = database.read_one
+
+    def cleared_meanwhile(*args: Any, **kwargs: Any) -> Any:
+        row = read(*args, **kwargs)
+        cache.clear()
+        return row
+
+    monkeypatch.setattr(database, "read_one", cleared_meanwhile)
+    cache.lookup("prompt", "model")
+    monkeypatch.undo()
+    assert cache.lookup("prompt", "model") is None

@@ -31,8 +31,14 @@ def test_sql_is_printed_and_nothing_is_run(tmp_path: Path) -> None:
 
 def test_sql_for_postgresql_uses_the_schema() -> None:
     sql = run("--sql", "--url", "postgresql://me@host/app", "--schema", "ops").stdout
-    assert "CREATE SCHEMA IF NOT EXISTS ops" in sql
+    assert 'CREATE SCHEMA IF NOT EXISTS "ops"' in sql
 
 
 def test_a_schema_on_sqlite_is_refused() -> None:
     assert run("--url", "sqlite://", "--schema", "ops").exit_code == 2
+
+
+def test_the_schema_of_the_environment_is_used(monkeypatch) -> None:
+    monkeypatch.setenv("LLMOPS_DB_SCHEMA", "ops")
+    sql = run("--sql", "--url", "postgresql://me@host/app").stdout
+    assert 'SET search_path TO "ops"' in sql

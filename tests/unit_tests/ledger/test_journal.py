@@ -169,7 +169,13 @@ def test_a_database_in_memory_has_no_journal(tmp_path: Path) -> None:
 def test_journals_lie_beside_the_file() -> None:
     database = Database("sqlite:////data/llmops.db")
     assert journal_directory(database) == Path("/data/llmops.db-llmops")
-    assert journal_directory(database, Path("/chosen")) == Path("/chosen")
+
+
+def test_a_chosen_folder_has_one_for_each_database() -> None:
+    one, two = Database("sqlite:////data/one.db"), Database("sqlite:////data/two.db")
+    folders = [journal_directory(each, Path("/chosen")) for each in (one, two)]
+    assert {folder.parent for folder in folders} == {Path("/chosen")}
+    assert folders[0] != folders[1]
 
 
 def test_each_server_has_a_folder_of_its_own(monkeypatch, tmp_path: Path) -> None:

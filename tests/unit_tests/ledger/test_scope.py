@@ -90,3 +90,11 @@ def test_a_plain_thread_starts_empty() -> None:
 def test_a_copied_context_carries_the_scope() -> None:
     with ThreadPoolExecutor(1) as pool, track(project="shop") as scope:
         assert pool.submit(copy_context().run, current_scope).result() == scope
+
+
+def test_a_block_may_be_left_in_another_context() -> None:
+    """As a web framework does with `yield` dependencies."""
+    block = track(project="p")
+    copy_context().run(block.__enter__)
+    block.__exit__(None, None, None)  # what was set there is not to be taken back here
+    assert current_scope().project is None

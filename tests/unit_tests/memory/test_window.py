@@ -201,3 +201,13 @@ def test_a_sticky_trim_tells_a_cut_that_moves_from_one_that_is_kept() -> None:
     shorter = [prompt for n, prompt in enumerate(prompts) if len(prompt) < 2 * n]
     assert [trim.messages for trim in trims] == shorter
     assert len(shorter) > len(moved)
+
+
+def test_a_state_is_not_taken_for_messages() -> None:
+    with pytest.raises(ConfigurationError, match="trim_node"):
+        window().invoke({"messages": CHAT})
+
+
+def test_a_limit_that_nobody_knows_is_said(caplog) -> None:
+    ContextWindow("no-such-model")
+    assert "no-such-model" in caplog.text

@@ -249,3 +249,10 @@ def test_a_named_database_in_memory_serves_threads() -> None:
             connection.execute(entry())
         with ThreadPoolExecutor(4) as pool:
             assert list(pool.map(lambda _: rows(database), range(20))) == [1] * 20
+
+
+def test_a_transaction_may_be_less_patient_than_the_database(tmp_path: Path) -> None:
+    with Database(f"sqlite:///{tmp_path}/a.db", lock_timeout=10) as database:
+        for given, told in ((0.25, 250), (None, 10_000)):
+            with database.begin(lock_timeout=given) as connection:
+                assert connection.execute(text("PRAGMA busy_timeout")).scalar() == told

@@ -132,7 +132,7 @@ def test_an_error_in_a_revision_leaves_no_table(lasting_url: str, monkeypatch) -
         monkeypatch.setattr("alembic.op.create_index", fail)
         with pytest.raises(KeyError):
             database.upgrade()
-        with pytest.raises(SchemaVersionError, match="version None"):
+        with pytest.raises(SchemaVersionError, match="has no tables"):
             tables(database)
         monkeypatch.undo()
         database.upgrade()
@@ -141,7 +141,7 @@ def test_an_error_in_a_revision_leaves_no_table(lasting_url: str, monkeypatch) -
 
 def test_without_auto_migrate_the_way_out_is_told(database_url: str) -> None:
     with Database(database_url, auto_migrate=False) as database:
-        with pytest.raises(SchemaVersionError, match="run `llmops db upgrade`") as refused:
+        with pytest.raises(SchemaVersionError, match="run `llmops db upgrade --url") as refused:
             tables(database)
         assert (refused.value.found, refused.value.expected) == (None, SCHEMA_VERSION)
         database.upgrade()
@@ -204,7 +204,7 @@ def test_tables_of_a_later_minor_release_are_used_as_they_are(later: Database) -
     with later.begin() as connection:
         connection.execute(entry)
     assert later.read_one(select(cache_entries.c.value)) == (b"value",)
-    assert later.upgrade() == SCHEMA_VERSION
+    assert later.upgrade() == "1.99"
     assert "llmops_novelties" in tables(later)
 
 

@@ -231,7 +231,6 @@ def openai(**settings: Any) -> bytes:
         {"timeout": 3, "max_retries": 9},
         {"api_key": "another"},
         {"api_key": lambda: "made when needed"},
-        {"default_headers": {"x": "y"}},
         {"stream_usage": True},
     ],
     ids="-".join,
