@@ -5,14 +5,12 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Literal, Self
 
-from sqlalchemy import Insert
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -23,11 +21,11 @@ from sqlalchemy.exc import (
 )
 
 from llmops_langchain.errors import ConfigurationError, DatabaseUnavailableError
-from llmops_langchain.ledger.event import Event, as_row, storable
+from llmops_langchain.ledger.event import Event, storable
 from llmops_langchain.ledger.journal import Journal, journal_directory, leftovers
+from llmops_langchain.ledger.rows import insert_events
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.fork import on_fork
-from llmops_langchain.storage.schema import events
 
 __all__ = ["Durability", "Ledger"]
 
@@ -92,8 +90,6 @@ class Ledger:
         self._commits, self._disabled = durability == "commit", disabled
         journals = not self._commits and not disabled
         self._directory = journal_directory(database, journal_dir) if journals else None
-        insert = sqlite.insert if database.is_sqlite else postgresql.insert
-        self._insert: Insert = insert(events).on_conflict_do_nothing(index_elements=["id"])
         self.dropped = 0
         """Events that could be neither stored nor kept in a journal."""
         self._reset()
@@ -255,10 +251,10 @@ class Ledger:
             except _UnstorableError as error:
                 self._drop(error.cause)
 
-    def _insert_rows(self, batch: Iterable[Event]) -> None:
+    def _insert_rows(self, batch: Sequence[Event]) -> None:
         with self._database.begin(durable=self._durable) as connection:
             try:
-                connection.execute(self._insert, [as_row(event) for event in batch])
+                insert_events(connection, batch)
             except Exception as error:
                 # Only what this statement raises can be about a value: whatever fails before it,
                 # such as opening the database, leaves the events where they are.

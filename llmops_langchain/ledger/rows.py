@@ -1,0 +1,56 @@
+"""Many events into the table in one statement, the way that is fastest on each database."""
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Double, Integer
+from sqlalchemy.dialects import postgresql, sqlite
+
+from llmops_langchain.ledger.event import Event, as_row
+from llmops_langchain.storage.schema import events
+
+__all__ = ["insert_events"]
+
+_ON_POSTGRES = postgresql.insert(events).on_conflict_do_nothing(index_elements=["id"])
+_ON_SQLITE = (
+    sqlite.insert(events)
+    .on_conflict_do_nothing(index_elements=["id"])
+    .compile(dialect=sqlite.dialect(paramstyle="qmark"))
+)
+_SQL, _ORDER = str(_ON_SQLITE), tuple(_ON_SQLITE.positiontup or ())
+_values = attrgetter(*_ORDER)
+_IDS = tuple(_ORDER.index(name) for name in ("id", "run_id", "parent_run_id"))
+_TAGS = _ORDER.index("tags")
+# The driver would store a number of another type, such as numpy's, as the bytes it consists of.
+_NUMBERS = tuple(
+    (at, float if isinstance(events.c[name].type, Double) else int)
+    for at, name in enumerate(_ORDER)
+    if isinstance(events.c[name].type, Double | Integer)
+)
+
+
+def insert_events(connection: Connection, batch: Sequence[Event]) -> None:
+    """Insert the events that are not there yet.
+
+    SQLite gets tuples as its driver takes them: SQLAlchemy's conversion of each value costs as
+    much again as storing it.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(_SQL, [_plain(event) for event in batch])
+    else:
+        connection.execute(_ON_POSTGRES, [as_row(event) for event in batch])
+
+
+def _plain(event: Event) -> tuple[Any, ...]:
+    row = list(_values(event))
+    for at in _IDS:
+        if row[at] is not None:
+            row[at] = row[at].bytes
+    for at, number in _NUMBERS:
+        if row[at] is not None:
+            row[at] = number(row[at])
+    if row[_TAGS] is not None:
+        row[_TAGS] = orjson.dumps(dict(row[_TAGS])).decode()
+    return tuple(row)
