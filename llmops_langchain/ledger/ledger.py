@@ -38,7 +38,7 @@ without a thread or a file, at the price of a transaction an event)."""
 # Beginnings of the states in which PostgreSQL refuses a value: too large, or of another type.
 _REFUSALS = ("54", "42804")
 
-_IN_MEMORY = 10_000  # events; about 10 MB, and a third of a second of writing on SQLite
+_IN_MEMORY = 10_000  # events; about a third of a second of writing on SQLite
 
 
 # What the writer is told: an event waits, or a whole batch does.
@@ -325,9 +325,9 @@ def _write(seen: "weakref.ref[Ledger]", wake: "SimpleQueue[str]", interval: floa
     while True:
         _wait(wake, interval)
         ledger = seen()
-        if ledger is None or ledger._closed:  # noqa: SLF001
+        if ledger is None or ledger._closed:  # noqa: SLF001 - as above
             return
-        ledger._flush_quietly()  # noqa: SLF001
+        ledger._flush_quietly()  # noqa: SLF001 - as above
         del ledger
 
 

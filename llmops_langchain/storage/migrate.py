@@ -11,7 +11,7 @@ from sqlalchemy.schema import CreateSchema
 from llmops_langchain.errors import SchemaVersionError
 from llmops_langchain.storage.schema import SCHEMA_VERSION, VERSION_TABLE
 
-if TYPE_CHECKING:  # Alembic takes 0.2 s to import and is needed only when tables change
+if TYPE_CHECKING:  # Alembic takes 0.1 s to import and is needed only when tables change
     from alembic.config import Config
 
 __all__ = ["current_version", "needs_upgrade", "upgrade", "upgrade_sql"]
