@@ -1,4 +1,4 @@
-"""Lay our methods over a chat model by swapping the class of a copy; everything else stays.
+"""Lay our methods over a model by swapping the class of a copy; everything else stays.
 
 A delegating wrapper would have to repeat what every provider class adds (`bind_tools`, structured
 output, tokenisers, tracing names). A copy whose class is a subclass of the model's own keeps all
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
-from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models import BaseChatModel, BaseLanguageModel, BaseLLM
 from langchain_core.runnables import Runnable, RunnableBinding
 from pydantic import PrivateAttr
 
@@ -19,8 +19,19 @@ __all__ = ["is_swapped", "layered", "layers_of"]
 
 M = TypeVar("M", bound=Runnable[Any, Any])
 
+# Methods whose mere presence tells core that a model streams, and what a model must have of its own
+# for a layer to have them: async streaming falls back to the sync one.
+_STREAMING = {"_stream": ("_stream",), "_astream": ("_stream", "_astream")}
 
-def layered(model: M, layer: type, part: Callable[[BaseChatModel], object], **changes: object) -> M:
+
+def layered(
+    model: M,
+    layer: type,
+    part: Callable[[Any], object],
+    *,
+    kind: type = BaseChatModel,
+    **changes: object,
+) -> M:
     """A copy of `model` on which `layer` comes first and finds its part in `self._llmops[layer]`.
 
     A binding (`model.bind_tools(…)`) is reached through: the model inside it is wrapped.
@@ -30,6 +41,7 @@ def layered(model: M, layer: type, part: Callable[[BaseChatModel], object], **ch
         layer: A mix-in that overrides `_generate` and the like and calls `super()`.
         part: Makes what the layer works with from the model as it is before its first call;
             wrapping again with the same layer replaces it.
+        kind: What the model must be for this layer.
         changes: Fields of the model to set on the copy.
 
     Raises:
@@ -37,12 +49,15 @@ def layered(model: M, layer: type, part: Callable[[BaseChatModel], object], **ch
     """
     if isinstance(model, RunnableBinding):
         return cast(
-            "M", model.model_copy(update={"bound": layered(model.bound, layer, part, **changes)})
+            "M",
+            model.model_copy(
+                update={"bound": layered(model.bound, layer, part, kind=kind, **changes)}
+            ),
         )
-    if not isinstance(model, BaseChatModel):
+    if not (isinstance(model, BaseLanguageModel) and isinstance(model, kind)):
         msg = (
-            f"a chat model is needed, got {type(model).__name__!r}: wrap the model before it is "
-            "made configurable, piped or given fallbacks"
+            f"a language model is needed, got {type(model).__name__!r}: wrap the model before it "
+            "is made configurable, piped or given fallbacks"
         )
         raise ConfigurationError(msg)
     copied = model.model_copy(update=changes)
@@ -65,13 +80,17 @@ def is_swapped(candidate: type) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _subclass(base: type[BaseChatModel], layer: type) -> type[BaseChatModel]:
+def _subclass(base: type[BaseLanguageModel[Any]], layer: type) -> type[BaseLanguageModel[Any]]:
     """One subclass for each class and layer, under the name that traces and `lc_id` go by."""
-    names = {
+    names: dict[str, Any] = {
         "__module__": base.__module__,
         "__qualname__": base.__qualname__,
         "__doc__": base.__doc__,
         "_llmops": PrivateAttr(default=None),
     }
+    core = BaseChatModel if issubclass(base, BaseChatModel) else BaseLLM
+    for name, sources in _STREAMING.items():
+        if all(getattr(base, each) is getattr(core, each) for each in sources):
+            names[name] = getattr(core, name)
     metaclass = cast("Any", type(base))
-    return cast("type[BaseChatModel]", metaclass(base.__name__, (layer, base), names))
+    return cast("type[BaseLanguageModel[Any]]", metaclass(base.__name__, (layer, base), names))

@@ -6,88 +6,41 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from langchain_core.language_models import FakeListChatModel, GenericFakeChatModel
+from langchain_core.language_models import FakeListChatModel, FakeListLLM, GenericFakeChatModel
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
     BaseMessage,
-    ChatMessage,
     HumanMessage,
     SystemMessage,
     ToolMessage,
 )
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import AzureChatOpenAI, ChatOpenAI
 from models import AsyncModel, CountingModel
-from pydantic import BaseModel, create_model
-from typing_extensions import TypedDict
+from pydantic import BaseModel, PrivateAttr, create_model
+from typing_extensions import TypedDict, override
+from unit_tests.wrapping.conversations import asked, sense, spoken, turns
 
-from llmops_langchain.wrapping import call_key, digest
-
-words = st.text("ab", max_size=2)
-arguments = st.dictionaries(st.sampled_from("xy"), st.integers(0, 2), max_size=2)
-calls = st.lists(st.tuples(st.sampled_from("fg"), arguments), max_size=2)
-turns = st.one_of(
-    st.tuples(st.sampled_from([HumanMessage, SystemMessage]), words | st.lists(words, max_size=2)),
-    st.tuples(st.just(AIMessage), words, calls),
-    st.tuples(st.just(ToolMessage), words, st.integers(0, 3)),
-    st.tuples(st.just(ChatMessage), words, words),
+from llmops_langchain.wrapping import (
+    PARTS,
+    CallParts,
+    call_parts,
+    core_parts,
+    digest,
+    private_settings,
 )
-conversations = st.lists(turns, min_size=1, max_size=4)
-parameters = st.fixed_dictionaries(
-    {},
-    optional={
-        "stop": st.lists(words, max_size=2),
-        "temperature": st.sampled_from([0.0, 0.5]),
-        "tools": st.lists(st.dictionaries(words, words, max_size=1), max_size=2),
-    },
-)
-asked = st.tuples(conversations, parameters, words)
+
+MODEL = CountingModel()
 
 
-def spoken(conversation: list[Any], run: int = 0) -> list[BaseMessage]:
-    """The turns as messages; `run` changes ids, counts and metadata, and nothing that was said."""
-    made: list[BaseMessage] = []
-    ids: list[str] = []
-    for kind, content, *rest in conversation:
-        given: dict[str, Any] = {
-            "id": f"message-{run}-{len(made)}",
-            "response_metadata": {"request": run},
-        }
-        if kind is AIMessage:
-            given["usage_metadata"] = {
-                "input_tokens": run,
-                "output_tokens": 1,
-                "total_tokens": run + 1,
-            }
-            given["tool_calls"] = []
-            for name, args in rest[0]:
-                ids.append(f"call-{run}-{len(ids)}")
-                given["tool_calls"].append({"name": name, "args": args, "id": ids[-1]})
-        if kind is ToolMessage:
-            given["tool_call_id"] = ids[rest[0]] if rest[0] < len(ids) else f"unknown-{run}"
-        if kind is ChatMessage:
-            given["role"] = rest[0]
-        made.append(kind(content, **given))
-    return made
+def call_key(*call: Any, **given: Any) -> bytes:
+    return call_parts(*call, **given).key
 
 
-def sense(call: tuple[Any, ...]) -> object:
-    """What decides the answer, written down in another way than the key does."""
+def key(call: tuple[Any, ...], run: int = 0) -> bytes:
     conversation, given, scope = call
-    seen, said = 0, []
-    for kind, content, *rest in conversation:
-        if kind is AIMessage:
-            seen += len(rest[0])
-        if kind is ToolMessage:
-            said.append((kind.__name__, content, min(seen, *rest)))
-        else:
-            said.append((kind.__name__, content, rest))
-    return said, given, scope
-
-
-def key(call: tuple[Any, ...], run: int = 0, model: Any = None) -> bytes:
-    conversation, given, scope = call
-    return call_key(model or CountingModel(), spoken(conversation, run), scope=scope, **given)
+    return call_key(MODEL, spoken(conversation, run), scope=scope, **given)
 
 
 @settings(deadline=None)
@@ -208,6 +161,18 @@ def test_settings_that_do_not_change_the_answer_share(change) -> None:
     assert call_key(CountingModel(), ask) == call_key(CountingModel(**change), ask)
 
 
+class Private(CountingModel):
+    _mood: str = PrivateAttr(default="good")
+    _client: object = PrivateAttr(default_factory=object)
+
+
+def test_private_settings_are_told_as_far_as_they_can_be_written_down() -> None:
+    one, same, other = Private(), Private(), Private()
+    other._mood = "bad"
+    assert private_settings(one) == private_settings(same)
+    assert private_settings(one) != private_settings(other)
+
+
 def test_classes_of_one_name_do_not_share() -> None:
     ask = [HumanMessage("a")]
     assert call_key(CountingModel(), ask) != call_key(AsyncModel(), ask)
@@ -318,7 +283,218 @@ def test_a_model_that_holds_an_iterator_has_no_key() -> None:
         call_key(GenericFakeChatModel(messages=iter(["a"])), [HumanMessage("a")])
 
 
+pieces = st.lists(st.sampled_from([b"", b"a", b"aa"]), max_size=3)
+
+
 @settings(deadline=None)
-@given(st.lists(st.binary(max_size=3), max_size=4), st.lists(st.binary(max_size=3), max_size=4))
+@given(pieces, pieces)
 def test_a_digest_keeps_its_parts_apart(one, another) -> None:
     assert (digest(one) == digest(another)) == (one == another)
+
+
+CALL: dict[str, Any] = {"model": MODEL, "messages": [SystemMessage("s"), HumanMessage("h")]}
+CALL["messages"] += [AIMessage("a"), HumanMessage("q")]
+
+
+def parts_of(**changes: Any) -> CallParts:
+    given_ = {**CALL, **changes}
+    return call_parts(given_.pop("model"), given_.pop("messages"), **given_)
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("scope", {"scope": "acme"}),
+        ("model", {"model": CountingModel(temperature=0.5)}),
+        ("model", {"settled": b"private"}),
+        ("parameters", {"stop": ["x"]}),
+        ("parameters", {"temperature": 0.5}),
+        ("tools", {"tools": [{"type": "function"}]}),
+        ("tools", {"tool_choice": "any"}),
+        ("schema", {"response_format": {"type": "json_object"}}),
+        ("system", {"messages": [SystemMessage("t"), *CALL["messages"][1:]]}),
+        ("history", {"messages": [*CALL["messages"][:2], AIMessage("b"), HumanMessage("q")]}),
+        ("question", {"messages": [*CALL["messages"][:3], HumanMessage("r")]}),
+    ],
+    ids=str,
+)
+def test_a_change_is_seen_in_its_part_alone(part, change) -> None:
+    one, another = parts_of(), parts_of(**change)
+    assert [name for name in PARTS if getattr(one, name) != getattr(another, name)] == [part]
+    assert one.key != another.key
+
+
+def test_a_fingerprint_has_a_short_digest_of_each_part() -> None:
+    one, another = parts_of().fingerprint, parts_of(stop=["x"]).fingerprint
+    differing = {at // 8 for at in range(len(one)) if one[at] != another[at]}
+    assert len(one) == len(another) == 8 * len(PARTS)
+    assert differing == {PARTS.index("parameters")}
+
+
+def test_the_last_message_is_the_question_even_alone() -> None:
+    alone = call_parts(MODEL, [SystemMessage("s")])
+    assert (alone.system, alone.history) == (b"[]", b"[]")
+    assert alone.question != call_parts(MODEL, []).question
+
+
+@pytest.mark.parametrize(
+    "silent",
+    [
+        {"timeout": 3},
+        {"stream": True},
+        {"stream_usage": True},
+        {"stream_options": {"include_usage": True}},
+        {"metadata": {"a": "b"}},
+        {"service_tier": "flex"},
+        {"prompt_cache_key": "a"},
+        {"extra_headers": {"Authorization": "Bearer a", "X-Request-Id": "1"}},
+    ],
+    ids="-".join,
+)
+def test_parameters_that_do_not_change_the_answer_share(silent) -> None:
+    plain = {name: {} for name in silent if name == "extra_headers"}
+    ask = [HumanMessage("a")]
+    assert call_key(MODEL, ask, **silent) == call_key(MODEL, ask, **plain)
+    inside = {"extra_body": silent}
+    assert call_key(MODEL, ask, **inside) == call_key(MODEL, ask, extra_body=plain)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n": 2},
+        {"extra_headers": {"x-portkey-config": "a"}},
+        {"extra_body": {"top_k": 1}},
+        {"model": "other"},
+        {"strict": True},
+        {"store": True},
+    ],
+    ids=str,
+)
+def test_parameters_that_may_change_the_answer_do_not(change) -> None:
+    ask = [HumanMessage("a")]
+    assert call_key(MODEL, ask, **change) != call_key(MODEL, ask)
+
+
+class Listening(CountingModel):
+    """Keeps the key of each call as it arrives."""
+
+    _keys: list[bytes] = PrivateAttr(default_factory=list)
+
+    @override
+    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **given: Any):
+        self._keys.append(call_key(MODEL, messages, stop=stop, **given))
+        return super()._generate(messages)
+
+    @override
+    def _stream(self, messages: Any, stop: Any = None, run_manager: Any = None, **given: Any):
+        self._keys.append(call_key(MODEL, messages, stop=stop, **given))
+        yield ChatGenerationChunk(message=AIMessageChunk("a", chunk_position="last"))
+
+
+def test_a_stream_has_the_key_of_the_invoke() -> None:
+    model = Listening()
+    bound = model.bind(tools=[{"type": "function"}], ls_structured_output_format={"schema": {}})
+    list(bound.stream("q", stream_usage=True, stop=["x"]))
+    bound.invoke("q", stop=["x"])
+    bound.invoke("q", stop=["x"], stream=True)
+    assert len(model._keys) == 3
+    assert len(set(model._keys)) == 1
+
+
+def test_a_structured_answer_is_known_by_its_schema() -> None:
+    one = create_model("City", name=(str, ...))
+    edited = create_model("City", name=(str, ...), country=(str, ...))
+    parts = [call_parts(MODEL, [HumanMessage("a")], response_format=each) for each in (one, edited)]
+    assert parts[0].schema != parts[1].schema
+    assert parts[0].parameters == parts[1].parameters
+
+
+def answered(*results: str, content: Any = "", **calls: Any) -> list[BaseMessage]:
+    """An answer and the results of the calls `1`, `2`, … in it."""
+    told = [ToolMessage(text, tool_call_id=str(at + 1)) for at, text in enumerate(results)]
+    return [AIMessage(content, **calls), *told]
+
+
+def test_results_of_calls_that_only_blocks_name_keep_their_order() -> None:
+    blocks = [{"type": "tool_use", "id": each, "name": "f", "input": {}} for each in "12"]
+    straight, swapped = answered("x", "y", content=blocks), answered("x", "y", content=blocks)
+    swapped[1].tool_call_id, swapped[2].tool_call_id = "2", "1"
+    assert call_key(MODEL, straight) != call_key(MODEL, swapped)
+
+
+def test_results_of_calls_that_could_not_be_read_keep_their_order() -> None:
+    broken = [{"name": "f", "args": "{", "id": each, "error": None} for each in "12"]
+    one = answered("x", "y", invalid_tool_calls=broken)
+    another = answered("x", "y", invalid_tool_calls=broken[::-1])
+    assert call_key(MODEL, one) != call_key(MODEL, another)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "item_reference"},
+        {"type": "reasoning", "summary": []},
+        {"type": "file", "source_type": "id", "mime_type": "text/plain"},
+    ],
+    ids=str,
+)
+def test_an_id_that_is_all_a_block_tells_counts(block) -> None:
+    one, another = (AIMessage([{**block, "id": each}]) for each in "ab")
+    assert call_key(MODEL, [one]) != call_key(MODEL, [another])
+
+
+def test_how_an_answer_was_streamed_or_parsed_changes_nothing() -> None:
+    streamed = AIMessage(
+        [{"type": "text", "text": "a", "index": 0, "id": "msg_1"}],
+        additional_kwargs={"parsed": CountingModel(), "refusal": None},
+    )
+    assert call_key(MODEL, [streamed]) == call_key(
+        MODEL, [AIMessage([{"type": "text", "text": "a"}])]
+    )
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 2**64, 1e300], ids=str)
+def test_a_number_that_could_be_taken_for_another_has_no_key(number) -> None:
+    call = {"name": "f", "args": {"x": [number]}, "id": "1"}
+    said = [
+        AIMessage("", tool_calls=[call]),
+        HumanMessage([{"type": "a", "x": number}]),
+        AIMessage([{"type": "a", "x": number}]),
+        HumanMessage("", additional_kwargs={"x": number}),
+    ]
+    for message in said:
+        with pytest.raises(TypeError):
+            call_parts(MODEL, [message])
+
+
+def test_a_parameter_that_is_not_a_number_has_no_key() -> None:
+    with pytest.raises(TypeError):
+        call_parts(MODEL, [HumanMessage("a")], top_p=float("nan"))
+    call_parts(MODEL, [HumanMessage("a")], tools=[{"type": "function", "x": [None, 1, {"y": "z"}]}])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"default_headers": {"Authorization": "Bearer b"}},
+        {"service_tier": "flex"},
+        {"model_kwargs": {"stream_options": {"include_usage": True}}},
+        {"streaming": True},
+        {"openai_proxy": "http://localhost:1"},
+    ],
+    ids="-".join,
+)
+def test_settings_of_transport_inside_others_are_silent_too(changes) -> None:
+    plain = {name: {} for name in changes if name.startswith(("default_headers", "model_kwargs"))}
+    assert openai(**changes) == openai(**plain)
+
+
+def test_a_text_model_has_the_question_that_core_shows() -> None:
+    model = FakeListLLM(responses=["a", "b"])
+    prompt = '[{"looks like": "JSON"}] \ud800'
+    first = call_parts(model, prompt, stop=["x"])
+    model.invoke("a")
+    assert first == call_parts(model, prompt, stop=["x"])
+    assert first.question == core_parts(prompt, "model", scope="").question
+    assert first.model != call_parts(FakeListLLM(responses=["b"]), prompt).model

@@ -83,5 +83,5 @@ def test_bindings_are_reached_through() -> None:
 
 @pytest.mark.parametrize("wrong", [str, lambda x: x, "gpt-4o"], ids=["type", "function", "name"])
 def test_there_must_be_a_chat_model(wrong) -> None:
-    with pytest.raises(ConfigurationError, match="a chat model is needed"):
+    with pytest.raises(ConfigurationError, match="a language model is needed"):
         layered(wrong, Loud, part("!"))
