@@ -14,13 +14,9 @@ from langchain_core.outputs import (
 )
 
 from llmops_langchain.ledger import CacheTier
-from llmops_langchain.models import TIERS, TokenUsage
+from llmops_langchain.models import TokenUsage, read_usage, service_tier
 
 __all__ = ["Answer", "read_answer", "read_part"]
-
-# langchain-anthropic splits what was written by how long it is kept, and leaves the total at 0.
-_ONE_HOUR = "ephemeral_1h_input_tokens"
-_WRITTEN = ("cache_creation", "ephemeral_5m_input_tokens", _ONE_HOUR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +39,12 @@ def read_answer(result: LLMResult) -> Answer:
     """The answer of one run. With `n > 1` every generation repeats the whole call's usage."""
     first = _first(result)
     message = first.message if isinstance(first, ChatGeneration) else None
-    said = dict(message.response_metadata) if message else {}
+    said = dict(message.response_metadata if message else (first and first.generation_info) or {})
     output = result.llm_output or {}
     metadata = _metadata(message, said)
-    tier = _tier(said, metadata)
+    tier = service_tier(said, metadata)
     return Answer(
-        usage=_from_metadata(metadata, tier) if metadata else _from_output(output),
+        usage=read_usage(metadata, tier) if metadata else _from_output(output),
         model=said.get("model_name") or said.get("model") or output.get("model_name") or None,
         tier=tier,
         cache_tier=_cache_tier(message, said, result),
@@ -96,34 +92,3 @@ def _from_output(output: Mapping[str, Any]) -> TokenUsage | None:
             output_tokens=int(legacy.get("completion_tokens") or legacy.get("output_tokens") or 0),
         )
     return None
-
-
-def _from_metadata(usage: Mapping[str, Any], tier: str | None) -> TokenUsage | None:
-    # A model that sends no usage has `{"total_cost": 0}` on a hit of core's path.
-    if "input_tokens" not in usage:
-        return None
-    into: Mapping[str, Any] = usage.get("input_token_details") or {}
-    out: Mapping[str, Any] = usage.get("output_token_details") or {}
-    return TokenUsage(
-        input_tokens=usage["input_tokens"],
-        output_tokens=usage["output_tokens"],
-        cached_tokens=_detail(into, "cache_read", tier),
-        written_tokens=sum(_detail(into, name, tier) for name in _WRITTEN),
-        written_1h_tokens=_detail(into, _ONE_HOUR, tier),
-        reasoning_tokens=_detail(out, "reasoning", tier),
-        audio_input_tokens=_detail(into, "audio", tier),
-        audio_output_tokens=_detail(out, "audio", tier),
-    )
-
-
-def _detail(details: Mapping[str, Any], name: str, tier: str | None) -> int:
-    """A part of the tokens; OpenAI's service tiers put their name before it: `flex_cache_read`."""
-    return int(details.get(name) or (tier and details.get(f"{tier}_{name}")) or 0)
-
-
-def _tier(said: Mapping[str, Any], usage: Mapping[str, Any] | None) -> str | None:
-    named = said.get("service_tier")
-    if named in TIERS:
-        return str(named)
-    details = (usage and usage.get("input_token_details")) or {}
-    return next((tier for tier in sorted(TIERS) if tier in details), None)

@@ -5,16 +5,15 @@ from llmops_langchain.models.limits import (
     ContextLimits,
     context_limits,
 )
-from llmops_langchain.models.listed import TIERS
 from llmops_langchain.models.money import dollars, nano_dollars
 from llmops_langchain.models.names import ModelName, parse_model_name
 from llmops_langchain.models.prices import Price, PriceBook
 from llmops_langchain.models.rates import Rates
+from llmops_langchain.models.told import read_usage, service_tier
 from llmops_langchain.models.usage import TokenUsage
 
 __all__ = [
     "DEFAULT_MAX_INPUT_TOKENS",
-    "TIERS",
     "ContextLimits",
     "ModelName",
     "Price",
@@ -25,4 +24,6 @@ __all__ = [
     "dollars",
     "nano_dollars",
     "parse_model_name",
+    "read_usage",
+    "service_tier",
 ]
