@@ -3,8 +3,8 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any, Self, TypeVar
 
@@ -12,11 +12,18 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable
 
 from llmops_langchain.analytics import Analytics
-from llmops_langchain.cache import ResponseCache, cached
+from llmops_langchain.cache import (
+    CacheOptions,
+    ResponseCache,
+    Store,
+    cache_options,
+    cached,
+    store_for,
+)
 from llmops_langchain.callbacks import UsageCallbackHandler, attached
 from llmops_langchain.clock import Clock, system_clock
-from llmops_langchain.graph import trim_node
-from llmops_langchain.ledger import Ledger, Scope, track
+from llmops_langchain.graph import SqlNodeCache, trim_node
+from llmops_langchain.ledger import Ledger, Scope, Share, track
 from llmops_langchain.memory import ContextWindow, Strategy, recorder
 from llmops_langchain.models import PriceBook
 from llmops_langchain.settings import Settings
@@ -83,13 +90,25 @@ class LLMOps:
         # The price data takes a quarter of a second to load: now, not inside the first call.
         self.prices.rates("")
         self.cache = ResponseCache(
-            self.database,
+            self._store("answers"),
             ttl=self.settings.cache_ttl,
             max_items=self.settings.cache_max_items,
+            share=self.settings.cache_share,
+            wait=self.settings.cache_wait,
+            encryption_keys=self.settings.encryption_key,
+            prices=self.prices,
             disabled=self.settings.disabled,
             clock=clock,
         )
         """For `set_llm_cache(ops.cache)`, where the code that makes the model cannot be touched."""
+        self.node_cache = SqlNodeCache(
+            self._store("nodes"),
+            ttl=self.settings.cache_ttl,
+            encryption_keys=self.settings.encryption_key,
+            disabled=self.settings.disabled,
+            clock=clock,
+        )
+        """For `graph.compile(cache=ops.node_cache)`: results of nodes that have a `CachePolicy`."""
         self.usage = UsageCallbackHandler(self.ledger, self.prices, clock=clock)
         """For `config={"callbacks": [ops.usage]}`, where `track` cannot be used."""
         self.analytics = Analytics(self.database, clock=clock)
@@ -141,6 +160,31 @@ class LLMOps:
         """
         return model if self.settings.disabled else cached(model, self.cache)
 
+    def cache_options(
+        self,
+        *,
+        ttl: float | None = None,
+        bypass: bool | None = None,
+        refresh: bool | None = None,
+        tags: Collection[str] = (),
+        share: Share | None = None,
+    ) -> AbstractContextManager[CacheOptions]:
+        """Let every call inside use the cache like this; what is not given is inherited.
+
+        Args:
+            ttl: Seconds an answer kept inside lives; an older one is not served inside either.
+                `float("inf")` keeps it until it is cleared.
+            bypass: Neither look for an answer nor keep one.
+            refresh: Ask the model, and keep its answer in place of the one that is there.
+            tags: What the answers may be invalidated by: `ops.cache.invalidate(tag)`.
+            share: Who may be given the answers: the `workspace`, one `project` or one `user`. A
+                call whose scope does not name its project or user is then not cached.
+
+        Raises:
+            ConfigurationError: If a value makes no sense.
+        """
+        return cache_options(ttl=ttl, bypass=bypass, refresh=refresh, tags=tags, share=share)
+
     def context_window(
         self,
         model: str | BaseChatModel,
@@ -191,11 +235,22 @@ class LLMOps:
     def close(self) -> None:
         """Flush and close the database. If it is away, the journal keeps the events."""
         self.ledger.close()
+        self.cache.close()
         self.database.close()
 
     async def aclose(self) -> None:
         """`close` in a worker thread."""
         await asyncio.to_thread(self.close)
+
+    def _store(self, space: str) -> Store:
+        settings = self.settings
+        return store_for(
+            self.database,
+            url=settings.cache_url,
+            space=space,
+            max_bytes=settings.cache_max_bytes,
+            may_write=bool(settings.encryption_key) or not settings.require_encryption,
+        )
 
     def __enter__(self) -> Self:
         return self

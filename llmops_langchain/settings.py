@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
 from llmops_langchain.errors import ConfigurationError
-from llmops_langchain.ledger import Durability
+from llmops_langchain.ledger import Durability, Share
 
 __all__ = ["Settings"]
 
@@ -36,12 +36,28 @@ class Settings:
     `commit` is both, without a thread or a file, at a transaction an event."""
     journal_dir: Path | None = None
     """Where journals lie; by default beside the SQLite file, or in the user's state folder."""
+    encryption_key: str | tuple[str, ...] = field(default=(), repr=False)
+    """Fernet keys for what is stored: the first encrypts, all decrypt. Several as a tuple, or in
+    one text with commas between them."""
+    require_encryption: bool = False
+    """Store no text without an `encryption_key`."""
     cache_ttl: float | None = 3600.0
-    """Seconds until a cached answer expires; `None` keeps it until it is cleared."""
+    """Seconds until a cached answer expires; `None` (or `inf`) keeps it until it is cleared."""
     cache_max_items: int = 1000
-    """Answers kept in memory in front of the database; 0 for none."""
+    """Answers kept in memory in front of the store; 0 for none."""
+    cache_max_bytes: int | None = None
+    """Bytes of answers kept in the database; what was not used for longest goes first."""
+    cache_share: Share = "workspace"
+    """Who may be given a cached answer: everybody of the `workspace`, one `project`, one `user`."""
+    cache_wait: float = 60.0
+    """Seconds a call waits for an equal one that is being made; 0 lets each ask the model."""
+    cache_url: str | None = field(default=None, repr=False)
+    """`redis://…` of a Valkey or Redis server that keeps the answers instead of the database."""
 
     def __post_init__(self) -> None:
+        given = self.encryption_key
+        keys = given.split(",") if isinstance(given, str) else given
+        object.__setattr__(self, "encryption_key", tuple(key.strip() for key in keys if key))
         if self.journal_dir is not None:
             folder = Path(self.journal_dir).expanduser().absolute()
             object.__setattr__(self, "journal_dir", folder)

@@ -1,27 +1,40 @@
-"""Lay a `ResponseCache` over one chat model; streams pass it by."""
+"""Lay a `ResponseCache` over one chat model: `invoke`, `stream`, `batch` and their async twins."""
 
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from contextvars import ContextVar
-from functools import lru_cache
-from inspect import signature
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.callbacks.base import BaseCallbackManager
 from langchain_core.callbacks.manager import BaseRunManager
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatResult, Generation
-from langchain_core.runnables import Runnable
-from langchain_core.runnables.config import run_in_executor
+from langchain_core.language_models import BaseChatModel, BaseLLM, LanguageModelInput
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, Generation
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
+from langchain_core.runnables.config import ensure_config
+from typing_extensions import override
 
+from llmops_langchain.cache.asking import (
+    aclose,
+    aguarded,
+    arguments,
+    close,
+    guarded,
+    inside,
+    is_inside,
+)
+from llmops_langchain.cache.cached_texts import CachedTexts
+from llmops_langchain.cache.call import Call
+from llmops_langchain.cache.naming import Laid, laid_over
+from llmops_langchain.cache.replay import chunks_of, whole
 from llmops_langchain.cache.response_cache import ResponseCache
-from llmops_langchain.ledger import current_scope
-from llmops_langchain.wrapping import call_key, layered, private_settings
+from llmops_langchain.ledger import current_scope, holding
+from llmops_langchain.wrapping import call_parts, layered, private_settings
 
 __all__ = ["cached"]
-
-logger = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=Runnable[Any, Any])
 
@@ -31,32 +44,41 @@ else:
     # A plain mix-in at run time: fields of `BaseChatModel` would hide those of the model below.
     _ChatModel = object
 
-# A model without an async method of its own enters `_agenerate` and then `_generate`.
-_inside: ContextVar[object] = ContextVar("llmops_inside_cached", default=None)
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+# Core gives `_stream` no run manager, and with it no metadata.
+_metadata: ContextVar[Mapping[str, Any]] = ContextVar("llmops_metadata_of_call", default=_NOTHING)
 
 
 def cached(model: M, cache: ResponseCache) -> M:
     """A copy of `model` that looks into `cache` before it asks, and keeps what it is told.
 
     It stays an instance of the model's class. Answers belong to the workspace of `track(...)`, or
-    of `config["metadata"]["workspace"]` where `track` names none.
+    of `config["metadata"]["workspace"]` where `track` names none. A hit waits for no rate limiter
+    and is streamed in chunks where the model streams. Of equal calls at the same moment one asks.
 
     Args:
-        model: A chat model, or a binding around one (`model.bind_tools(…)`).
+        model: A chat model, or a binding around one (`model.bind_tools(…)`); or a text model.
         cache: Where answers are kept.
 
     Raises:
-        ConfigurationError: If there is no chat model to wrap.
+        ConfigurationError: If there is no model to wrap.
     """
-    return layered(model, CachedAnswers, lambda base: (cache, private_settings(base)), cache=False)
+    if isinstance(_innermost(model), BaseLLM):
+        laid = partial(_laid_over_texts, cache)
+        return layered(model, CachedTexts, laid, kind=BaseLLM, cache=False)
+    return layered(
+        model, CachedAnswers, partial(_laid_over_chat, cache), cache=False, rate_limiter=None
+    )
 
 
 class CachedAnswers(_ChatModel):
-    """The layer: a lookup before the model's own `_generate`, an update after it."""
+    """The layer: a lookup before the model's own methods, an update after them."""
 
     _llmops_layer = True
-    _llmops: Mapping[type, tuple[ResponseCache, bytes]]
+    _llmops: Mapping[type, Laid]
 
+    @override
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -64,22 +86,22 @@ class CachedAnswers(_ChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        cache, _ = self._llmops[CachedAnswers]
         base = super()._generate  # type: ignore[safe-super]  # a concrete model lies below
-        asked = _asked(base, stop, run_manager, kwargs)
-        key = None if _inside.get() is self else self._key(messages, run_manager, stop, kwargs)
-        if key is None:
-            return base(messages, **asked)
-        if (hit := _result(cache.find(key))) is not None:
-            return hit
-        token = _inside.set(self)
-        try:
-            answer = base(messages, **asked)
-        finally:
-            _inside.reset(token)
-        cache.keep(key, _whole(answer))
-        return answer
+        ask = partial(base, messages, **arguments(base, stop, run_manager, kwargs))
+        if is_inside(self):
+            return ask()
+        laid = self._llmops[CachedAnswers]
+        with laid.cache.turn(self._llmops_call(messages, run_manager, stop, kwargs)) as turn:
+            if turn.answer is not None:
+                return ChatResult(generations=_chat(turn.answer))
+            if laid.limiter is not None:
+                laid.limiter.acquire(blocking=True)
+            with inside(self):
+                answer = ask()
+            laid.cache.keep(turn, _told(answer))
+            return answer
 
+    @override
     async def _agenerate(
         self,
         messages: list[BaseMessage],
@@ -87,61 +109,209 @@ class CachedAnswers(_ChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        cache, _ = self._llmops[CachedAnswers]
         base = super()._agenerate
-        asked = _asked(base, stop, run_manager, kwargs)
-        key = None if _inside.get() is self else self._key(messages, run_manager, stop, kwargs)
-        if key is None:
-            return await base(messages, **asked)
-        if (hit := _result(await cache.afind(key))) is not None:
-            return hit
-        token = _inside.set(self)
-        try:
-            answer = await base(messages, **asked)
-        finally:
-            _inside.reset(token)
-        await run_in_executor(None, cache.keep, key, _whole(answer))
-        return answer
+        ask = partial(base, messages, **arguments(base, stop, run_manager, kwargs))
+        if is_inside(self):
+            return await ask()
+        laid = self._llmops[CachedAnswers]
+        call = self._llmops_call(messages, run_manager, stop, kwargs)
+        async with laid.cache.aturn(call, needs_worker=_is_of_core(base)) as turn:
+            if turn.answer is not None:
+                return ChatResult(generations=_chat(turn.answer))
+            if laid.limiter is not None:
+                await laid.limiter.aacquire(blocking=True)
+            with inside(self):
+                answer = await ask()
+            await laid.cache.akeep(turn, _told(answer))
+            return answer
 
-    def _key(
+    @override
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        base = super()._stream
+        ask = partial(base, messages, **arguments(base, stop, run_manager, kwargs))
+        if is_inside(self):
+            return ask()
+        # Named now, while core is inside the call; the chunks are taken somewhere else.
+        return self._llmops_streamed(self._llmops_call(messages, run_manager, stop, kwargs), ask)
+
+    @override
+    def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        base = super()._astream
+        ask = partial(base, messages, **arguments(base, stop, run_manager, kwargs))
+        if is_inside(self):
+            return ask()
+        call = self._llmops_call(messages, run_manager, stop, kwargs)
+        return self._llmops_astreamed(call, ask, needs_worker=_is_of_core(base))
+
+    def _llmops_streamed(
+        self, call: Call | None, ask: Callable[[], Iterator[ChatGenerationChunk]]
+    ) -> Iterator[ChatGenerationChunk]:
+        laid = self._llmops[CachedAnswers]
+        with laid.cache.turn(call) as turn:
+            if turn.answer is not None:
+                yield from chunks_of(_chat(turn.answer)[0])
+                return
+            if laid.limiter is not None:
+                laid.limiter.acquire(blocking=True)
+            chunks = []
+            for chunk in guarded(self, ask):
+                turn.beat()
+                chunks.append(_copied(chunk))
+                yield chunk
+            laid.cache.keep(turn, _whole(chunks))
+
+    async def _llmops_astreamed(
+        self,
+        call: Call | None,
+        ask: Callable[[], AsyncIterator[ChatGenerationChunk]],
+        *,
+        needs_worker: bool,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        laid = self._llmops[CachedAnswers]
+        async with laid.cache.aturn(call, needs_worker=needs_worker) as turn:
+            if turn.answer is not None:
+                for chunk in chunks_of(_chat(turn.answer)[0]):
+                    yield chunk
+                return
+            if laid.limiter is not None:
+                await laid.limiter.aacquire(blocking=True)
+            chunks = []
+            async with aclosing(aguarded(self, ask)) as arriving:
+                async for chunk in arriving:
+                    turn.beat()
+                    chunks.append(_copied(chunk))
+                    yield chunk
+            await laid.cache.akeep(turn, _whole(chunks))
+
+    def stream(
+        self,
+        input: LanguageModelInput,  # noqa: A002 - core's name
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[AIMessageChunk]:
+        """Stream as the model does, and let `_stream` know for whom."""
+        arriving = super().stream(input, config, stop=stop, **kwargs)
+        return _begun(arriving, _metadata_of(config, self.metadata))
+
+    def astream(
+        self,
+        input: LanguageModelInput,  # noqa: A002 - core's name
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        """`stream` for asyncio."""
+        arriving = super().astream(input, config, stop=stop, **kwargs)
+        return _abegun(arriving, _metadata_of(config, self.metadata))
+
+    def _generate_with_cache(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with holding(_metadata, run_manager.metadata if run_manager else _NOTHING):
+            return super()._generate_with_cache(messages, stop, run_manager, **kwargs)
+
+    async def _agenerate_with_cache(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with holding(_metadata, run_manager.metadata if run_manager else _NOTHING):
+            return await super()._agenerate_with_cache(messages, stop, run_manager, **kwargs)
+
+    def _llmops_call(
         self,
         messages: list[BaseMessage],
         run_manager: BaseRunManager | None,
         stop: list[str] | None,
         kwargs: Mapping[str, Any],
-    ) -> bytes | None:
-        """The call's key; `None` if it has none, and then the model is simply asked."""
-        metadata = run_manager.metadata if run_manager else {}
-        workspace = current_scope().filled_from(metadata).workspace or ""
-        _, settled = self._llmops[CachedAnswers]
-        try:
-            return call_key(self, messages, scope=workspace, settled=settled, stop=stop, **kwargs)
-        except (TypeError, ValueError) as error:
-            logger.info("a call without a key was not cached: %s", type(error).__name__)
-            return None
+    ) -> Call | None:
+        """The call as the cache knows it; `None` if it is not to be cached."""
+        laid = self._llmops[CachedAnswers]
+        metadata = run_manager.metadata if run_manager else _metadata.get()
+        return laid.cache.call(
+            lambda owner: call_parts(
+                self, messages, scope=owner, settled=laid.settled, stop=stop, **kwargs
+            ),
+            current_scope().filled_from(metadata),
+        )
 
 
-def _asked(
-    method: Callable[..., Any],
-    stop: list[str] | None,
-    run_manager: BaseRunManager | None,
-    kwargs: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The arguments as core gives them: by name, and `run_manager` only to who takes it."""
-    manager = {"run_manager": run_manager} if "run_manager" in _parameters(method) else {}
-    return {"stop": stop, **manager, **kwargs}
+def _innermost(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    return _innermost(model.bound) if isinstance(model, RunnableBinding) else model
 
 
-def _parameters(method: Callable[..., Any]) -> frozenset[str]:
-    return _parameters_of(getattr(method, "__func__", method))
+def _laid_over_chat(cache: ResponseCache, model: BaseChatModel) -> Laid:
+    before = laid_over(model)
+    limiter = model.rate_limiter or (before.limiter if before else None)
+    return Laid(cache=cache, settled=private_settings(model), limiter=limiter)
 
 
-@lru_cache(maxsize=256)
-def _parameters_of(function: Callable[..., Any]) -> frozenset[str]:
-    return frozenset(signature(function).parameters)
+def _laid_over_texts(cache: ResponseCache, model: BaseLLM) -> Laid:
+    return Laid(cache=cache, settled=private_settings(model), limiter=None)
 
 
-def _whole(answer: ChatResult) -> list[ChatGeneration]:
+def _begun(arriving: Iterator[AIMessageChunk], told: Mapping[str, Any]) -> Iterator[AIMessageChunk]:
+    """The same chunks; what is told is there until the first of them, when `_stream` was called."""
+    try:
+        with holding(_metadata, told):
+            first = next(arriving, None)
+        if first is not None:
+            yield first
+            yield from arriving
+    finally:
+        close(arriving)
+
+
+async def _abegun(
+    arriving: AsyncIterator[AIMessageChunk], told: Mapping[str, Any]
+) -> AsyncIterator[AIMessageChunk]:
+    try:
+        with holding(_metadata, told):
+            first = await anext(arriving, None)
+        if first is not None:
+            yield first
+            async for chunk in arriving:
+                yield chunk
+    finally:
+        await aclose(arriving)
+
+
+def _metadata_of(config: RunnableConfig | None, own: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The metadata that core's run manager will have: the caller's, then the model's own."""
+    whole = ensure_config(config)
+    callbacks = whole.get("callbacks")
+    inherited = callbacks.metadata if isinstance(callbacks, BaseCallbackManager) else _NOTHING
+    return {**inherited, **(whole.get("metadata") or {}), **(own or {})}
+
+
+def _is_of_core(method: Callable[..., Any]) -> bool:
+    """Whether a model has this method from core, which runs the sync one in a worker thread."""
+    own = getattr(method, "__func__", None)
+    return own in (BaseChatModel._agenerate, BaseChatModel._astream)  # noqa: SLF001
+
+
+def _told(answer: ChatResult) -> list[ChatGeneration]:
     """The answers with what core adds to a single one when it comes back: `llm_output`.
 
     Some providers tell only there that the answer was cut short.
@@ -154,7 +324,22 @@ def _whole(answer: ChatResult) -> list[ChatGeneration]:
     return [only.model_copy(update={"message": message})]
 
 
-def _result(hit: list[Generation] | None) -> ChatResult | None:
-    """What a chat model returns; a hit that is text alone is none."""
-    answers = [each for each in hit or () if isinstance(each, ChatGeneration)]
-    return ChatResult(generations=answers) if answers else None
+def _chat(answer: Sequence[Generation]) -> list[ChatGeneration]:
+    """What a chat model returns: under its keys there is nothing else."""
+    return cast("list[ChatGeneration]", answer)
+
+
+def _copied(chunk: ChatGenerationChunk) -> ChatGenerationChunk:
+    """The chunk as it arrived: core and the reader of the stream write into theirs."""
+    message = chunk.message
+    own = message.model_copy(update={"response_metadata": dict(message.response_metadata)})
+    return chunk.model_copy(update={"message": own})
+
+
+def _whole(chunks: Sequence[ChatGenerationChunk]) -> list[ChatGeneration]:
+    """What was streamed, as one answer; nothing where core cannot add the chunks up."""
+    try:
+        answer = whole(chunks)
+    except (TypeError, ValueError):
+        return []
+    return [] if answer is None else [answer]

@@ -1,32 +1,27 @@
-"""The answers used last, in memory in front of the database."""
+"""The answers used last, in memory in front of the store."""
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from itertools import islice
 
-__all__ = ["Entry", "RecentAnswers"]
+from llmops_langchain.cache.store import Entry
 
+__all__ = ["RecentAnswers"]
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One stored answer: its bytes, when it was made, and when it goes stale (epoch seconds)."""
-
-    value: bytes
-    created_at: float
-    expires_at: float | None
-
-    def is_fresh(self, now: float) -> bool:
-        """Whether it may still be served."""
-        return self.expires_at is None or now < self.expires_at
+_MAX_BYTES = 64 * 1024**2
 
 
 class RecentAnswers:
-    """At most `max_items` entries; the one that was not used for longest goes first."""
+    """At most `max_items` entries and 64 MiB; the one not used for longest goes first."""
 
     def __init__(self, max_items: int) -> None:
         self._max_items = max_items
         self._entries: OrderedDict[bytes, Entry] = OrderedDict()
+        self._bytes = 0
         self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def get(self, key: bytes, now: float) -> Entry | None:
         """The fresh entry under `key`, which counts as used; a stale one is let go."""
@@ -35,7 +30,7 @@ class RecentAnswers:
             if entry is None:
                 return None
             if not entry.is_fresh(now):
-                del self._entries[key]
+                self._drop(key)
                 return None
             self._entries.move_to_end(key)
             return entry
@@ -43,7 +38,29 @@ class RecentAnswers:
     def put(self, key: bytes, entry: Entry) -> None:
         """Keep `entry`, and let go of what was used least recently."""
         with self._lock:
+            if key in self._entries:
+                self._drop(key)
             self._entries[key] = entry
-            self._entries.move_to_end(key)
-            while len(self._entries) > self._max_items:
-                self._entries.popitem(last=False)
+            self._bytes += len(entry.value)
+            while len(self._entries) > self._max_items or self._bytes > _MAX_BYTES:
+                self._drop(next(iter(self._entries)))
+
+    def exchange(self, key: bytes, entry: Entry, other: Entry) -> None:
+        """Keep `other` where `entry` is still kept: it may have been cleared meanwhile."""
+        with self._lock:
+            if self._entries.get(key) is entry:
+                self._entries[key] = other
+
+    def drop(self, key: bytes) -> None:
+        """Let go of the entry under `key`, if it is there."""
+        with self._lock:
+            if key in self._entries:
+                self._drop(key)
+
+    def newest(self, limit: int) -> list[Entry]:
+        """The entries used last, newest first."""
+        with self._lock:
+            return list(islice(reversed(self._entries.values()), limit))
+
+    def _drop(self, key: bytes) -> None:
+        self._bytes -= len(self._entries.pop(key).value)

@@ -1,49 +1,48 @@
 """A LangChain cache that bills nothing twice, hands out copies, and never breaks a call."""
 
 import logging
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, Self
 
-import orjson
 from langchain_core.caches import RETURN_VAL_TYPE, BaseCache
-from langchain_core.messages import AIMessage
-from langchain_core.messages.ai import UsageMetadata
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.outputs import Generation
-from langchain_core.runnables.config import run_in_executor
-from sqlalchemy import bindparam, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
+from langchain_core.runnables import Runnable
 from typing_extensions import override
 
-from llmops_langchain.cache.codec import decode, encode
-from llmops_langchain.cache.endings import are_whole
-from llmops_langchain.cache.recent import Entry, RecentAnswers
-from llmops_langchain.cache.stats import CacheStats, Counter
+from llmops_langchain.cache.call import Call
+from llmops_langchain.cache.codec import decode_hit
+from llmops_langchain.cache.explain import Explanation, explain
+from llmops_langchain.cache.keeping import written
+from llmops_langchain.cache.naming import parts_of
+from llmops_langchain.cache.options import checked_ttl, current_options
+from llmops_langchain.cache.packing import Packer
+from llmops_langchain.cache.shelf import Shelf
+from llmops_langchain.cache.sql_store import SqlStore
+from llmops_langchain.cache.stats import CacheStats, Tally
+from llmops_langchain.cache.steps import Blocking, Steps, arun, run
+from llmops_langchain.cache.store import Entry, Store
+from llmops_langchain.cache.turns import Turn, Turns
 from llmops_langchain.clock import Clock, system_clock
-from llmops_langchain.errors import ConfigurationError, LLMOpsError, StorageError
-from llmops_langchain.ledger import current_scope
+from llmops_langchain.errors import ConfigurationError
+from llmops_langchain.ledger import Scope, Share, current_scope
+from llmops_langchain.models import PriceBook
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.fork import on_fork
-from llmops_langchain.storage.schema import cache_entries
-from llmops_langchain.storage.types import new_id
-from llmops_langchain.wrapping import digest, without_call_ids
+from llmops_langchain.wrapping import CallParts, core_parts
 
 __all__ = ["ResponseCache"]
 
 logger = logging.getLogger(__name__)
 
-_COLUMNS = cache_entries.c
-_FOUND = select(_COLUMNS.value, _COLUMNS.created_at, _COLUMNS.expires_at).where(
-    _COLUMNS.key == bindparam("key")
-)
-_STALE = delete(cache_entries).where(_COLUMNS.expires_at <= bindparam("now"))
+_MOST_COMPARED = 1_000
+"""Entries that a missed call is compared with to tell what is new in it."""
 
-_SECONDS_BETWEEN_WARNINGS = 60.0
-
-_PATIENCE = 0.25
-"""Seconds an answer waits for SQLite's write lock; the user waits for the answer meanwhile."""
-
-_PAUSE = 5.0
-"""Seconds the store is left alone after it failed, so that not every call waits for it."""
+_MOST_LOOKUPS = 1_000
+"""Lookups of `set_llm_cache` that wait for their update; a call that fails never sends one."""
 
 
 class ResponseCache(BaseCache):
@@ -53,17 +52,23 @@ class ResponseCache(BaseCache):
     copy with a fresh message id and no usage, so nothing is billed twice; where it came from stands
     in `response_metadata["llmops_cache"]`. Answers belong to the workspace of `track(...)`: two
     workspaces never share one. Any failure of the store is a miss, is counted in `stats()`, and is
-    logged without prompt or answer. Threads, asyncio tasks and processes may share it.
+    logged without prompt or answer. Threads, asyncio tasks and processes may share it; what one of
+    them clears or invalidates, all have dropped within a second.
 
     Args:
-        database: Where answers are kept.
+        store: Where answers are kept: a `Database`, or a `MemoryStore` or `RedisStore`.
         ttl: Seconds until an answer expires; `None` keeps it until `clear`.
-        max_items: Answers kept in memory in front of the database, least recently used out first.
+        max_items: Answers kept in memory in front of the store, least recently used out first.
+        share: Who may be given an answer, unless `cache_options` says otherwise.
+        wait: Seconds a call waits for an equal one that is being made; 0 lets each ask.
+        encryption_keys: Fernet keys: the first encrypts what the store keeps, all decrypt.
+        prices: What `stats().saved` is priced with.
         disabled: Find and keep nothing.
         clock: Returns seconds since the Unix epoch.
 
     Raises:
-        ConfigurationError: If `ttl` is not positive or `max_items` is negative.
+        ConfigurationError: If an argument cannot be honoured.
+        MissingExtraError: If there are keys and the package that encrypts is not installed.
 
     Example:
         >>> from langchain_core.outputs import Generation
@@ -75,32 +80,37 @@ class ResponseCache(BaseCache):
 
     def __init__(
         self,
-        database: Database,
+        store: Database | Store,
         *,
         ttl: float | None = 3600.0,
         max_items: int = 1000,
+        share: Share = "workspace",
+        wait: float = 60.0,
+        encryption_keys: Sequence[str] = (),
+        prices: PriceBook | None = None,
         disabled: bool = False,
         clock: Clock = system_clock,
     ) -> None:
-        if ttl is not None and not ttl > 0:
-            msg = f"`ttl` is in seconds and must be positive, got {ttl!r}"
-            raise ConfigurationError(msg)
-        if max_items < 0:
-            msg = f"`max_items` must not be negative, got {max_items!r}"
-            raise ConfigurationError(msg)
-        self._database, self._ttl, self._clock = database, ttl, clock
-        self._disabled, self._max_items = disabled, max_items
-        self._warned_at = self._resumes_at = float("-inf")
-        self.after_fork()
+        _check_not_negative(max_items=max_items, wait=wait)
+        self._ttl, self._share, self._prices = checked_ttl(ttl), share, prices
+        self._disabled, self._clock = disabled, clock
+        self._told: set[str] = set()
+        self._tally = Tally()
+        self._shelf = Shelf(
+            SqlStore(store) if isinstance(store, Database) else store,
+            Packer(encryption_keys),
+            max_items=max_items,
+            clock=clock,
+            on_error=partial(self._count, "errors"),
+        )
+        self._turns = Turns(self._shelf, self._serving, wait=wait)
+        self._looked_up: OrderedDict[bytes, int | None] = OrderedDict()
         on_fork(self)
-        upsert = (sqlite.insert if database.is_sqlite else postgresql.insert)(cache_entries)
-        fields = {name: upsert.excluded[name] for name in ("value", "created_at", "expires_at")}
-        self._upsert = upsert.on_conflict_do_update(index_elements=["key"], set_=fields)
 
     def after_fork(self) -> None:
-        """Start with an empty memory: another thread of the parent may have held its locks."""
-        self._recent = RecentAnswers(self._max_items)
-        self._counter = Counter()
+        """Start anew: another thread of the parent may have held a lock, and counts are its own."""
+        self._tally = Tally()
+        self._turns.after_fork()
 
     def __deepcopy__(self, _memo: object) -> Self:
         """The cache itself: a copied model shares its answers."""
@@ -108,172 +118,237 @@ class ResponseCache(BaseCache):
 
     @override
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
-        return self.find(_core_key(prompt, llm_string))
+        return self.find(self._core_call(prompt, llm_string))
 
     @override
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        self.keep(_core_key(prompt, llm_string), return_val)
+        self.answered(self._core_call(prompt, llm_string), return_val)
 
     @override
     async def alookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
-        return await self.afind(_core_key(prompt, llm_string))
+        return await self.afind(self._core_call(prompt, llm_string))
 
     @override
     async def aupdate(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        await run_in_executor(None, self.keep, _core_key(prompt, llm_string), return_val)
+        await self.aanswered(self._core_call(prompt, llm_string), return_val)
 
     @override
     def clear(self, **kwargs: Any) -> None:
-        """Forget every answer of every workspace.
+        """Forget every answer of every workspace, in every process within a second.
 
         Raises:
-            StorageError: If the database cannot do it.
+            StorageError: If the store cannot do it.
         """
-        try:
-            with self._database.begin() as connection:
-                connection.execute(delete(cache_entries))
-        finally:
-            self._recent = RecentAnswers(self._max_items)
+        self._shelf.clear()
 
-    def find(self, key: bytes) -> list[Generation] | None:
-        """The fresh answer kept under `key`; `None` on a miss or a failure."""
-        if self._disabled:
-            return None
-        try:
-            now = self._clock()
-            return self._answer(self._recent.get(key, now) or self._load(key), now)
-        except Exception as error:  # noqa: BLE001 - a broken store or row must not break the user's call
-            self._counter.add("misses")
-            self._fail(error)
-            return None
+    def invalidate(self, tag: str | Collection[str]) -> None:
+        """Forget the answers with this tag (or one of these), in every process within a second.
 
-    async def afind(self, key: bytes) -> list[Generation] | None:
-        """`find` for asyncio: from memory at once, from the database in a worker thread."""
-        if self._disabled or self._recent.get(key, self._clock()) is not None:
-            return self.find(key)
-        return await run_in_executor(None, self.find, key)
+        An answer with the tag that is being given meanwhile is not kept.
 
-    def keep(self, key: bytes, generations: Sequence[Generation]) -> None:
-        """Keep whole answers under `key`; others are counted as refused."""
-        if self._disabled:
-            return
-        try:
-            value = _encoded(generations) if are_whole(generations) else None
-            if value is not None:
-                self._save(key, value)
-            self._counter.add("refused" if value is None else "stored")
-        except Exception as error:  # noqa: BLE001 - the answer was paid for and goes to the user
-            self._fail(error)
+        Args:
+            tag: As given to `cache_options(tags=…)`; workspaces share their names.
+
+        Raises:
+            StorageError: If the store cannot do it.
+        """
+        self._shelf.invalidate((tag,) if isinstance(tag, str) else tag)
+
+    async def ainvalidate(self, tag: str | Collection[str]) -> None:
+        """`invalidate` in a worker thread."""
+        await arun(_once(partial(self.invalidate, tag)), self._shelf.workers)
 
     def stats(self) -> CacheStats:
         """What this cache did in this process."""
-        return self._counter.stats()
+        return self._tally.stats()
 
-    def _answer(self, entry: Entry | None, now: float) -> list[Generation] | None:
-        if entry is None or not entry.is_fresh(now):
-            self._counter.add("misses")
+    def explain(
+        self,
+        model: Runnable[Any, Any],
+        messages: LanguageModelInput,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Explanation:
+        """Why a call would hit or miss now, and which part of it is new; nothing is counted.
+
+        Args:
+            model: The model as the app calls it: wrapped by `ops.cached`, or plain under
+                `set_llm_cache`; with its tools bound.
+            messages: What it would be asked.
+            stop: As in `invoke`.
+            kwargs: As in `invoke`.
+        """
+        owner = current_scope().owner(current_options().share or self._share)
+        if owner is None:
+            return Explanation(status="no key", reason="the scope names no one to share with")
+        try:
+            parts = parts_of(model, messages, owner, stop=stop, **kwargs)
+        except (TypeError, ValueError) as error:
+            return Explanation(status="no key", reason=str(error))
+        found = self._shelf.peek(parts.key)
+        kept = [found] if found else self._shelf.newest(_MOST_COMPARED)
+        return explain(parts.fingerprint, kept, now=self._clock())
+
+    def call(self, name: Callable[[str], CallParts], scope: Scope) -> Call | None:
+        """The call that `name` makes of its owner; `None` if it is not to be cached.
+
+        Args:
+            name: Given whose answer it is, returns the parts of the key, or raises `TypeError`.
+            scope: For whom the call is made.
+        """
+        if self._disabled:
             return None
-        answer = [_marked(each, now - entry.created_at) for each in decode(entry.value)]
-        self._counter.add("hits")
+        options = current_options()
+        owner = None if options.bypass else scope.owner(options.share or self._share)
+        parts = None if owner is None else self._parts(partial(name, owner))
+        if parts is None:
+            self._count("bypassed")
+            return None
+        ttl = self._ttl if options.ttl is None else checked_ttl(options.ttl)
+        return Call(key=parts.key, parts=parts, options=options, ttl=ttl)
+
+    def find(self, call: Call | None) -> list[Generation] | None:
+        """The answer to `call`, marked as a hit; nobody waits for another's call here."""
+        return run(self._finding(call))
+
+    async def afind(self, call: Call | None) -> list[Generation] | None:
+        """`find` for asyncio: from memory at once, from the store in a worker thread."""
+        return await arun(self._finding(call), self._shelf.workers)
+
+    def answered(self, call: Call | None, generations: Sequence[Generation]) -> None:
+        """Keep what the model answered to a call that was not found."""
+        run(self._keeping(self._missed(call), generations))
+
+    async def aanswered(self, call: Call | None, generations: Sequence[Generation]) -> None:
+        """`answered` for asyncio."""
+        await arun(self._keeping(self._missed(call), generations), self._shelf.workers)
+
+    @contextmanager
+    def turn(self, call: Call | None) -> Iterator[Turn]:
+        """Look for the answer; without one, the block asks and gives it to `keep`.
+
+        Yields:
+            The turn: its `answer`, or none, and then this call alone asks for it.
+        """
+        turn = run(self._approach(call))
+        try:
+            yield turn
+        finally:
+            self._turns.leave(turn)
+
+    @asynccontextmanager
+    async def aturn(self, call: Call | None, *, needs_worker: bool = False) -> AsyncIterator[Turn]:
+        """`turn` for asyncio: from memory at once, from the store in a worker thread.
+
+        Args:
+            call: The call; `None` if it is not to be cached.
+            needs_worker: The model has no async method: it is asked in the loop's own executor.
+        """
+        turn = await arun(self._approach(call, needs_worker=needs_worker), self._shelf.workers)
+        try:
+            yield turn
+        finally:
+            self._turns.leave(turn)
+
+    def keep(self, turn: Turn, generations: Sequence[Generation]) -> None:
+        """Keep whole answers for the call of `turn`; others are counted as refused."""
+        run(self._keeping(turn, generations))
+
+    async def akeep(self, turn: Turn, generations: Sequence[Generation]) -> None:
+        """`keep` for asyncio."""
+        await arun(self._keeping(turn, generations), self._shelf.workers)
+
+    def close(self) -> None:
+        """Stop following what other processes invalidate; calls go on."""
+        self._shelf.close()
+
+    def _approach(self, call: Call | None, *, needs_worker: bool = False) -> Steps[Turn]:
+        turn = yield from self._turns.approach(call, needs_worker=needs_worker)
+        if call is not None and turn.answer is None:
+            self._count("misses")
+        return turn
+
+    def _finding(self, call: Call | None) -> Steps[list[Generation] | None]:
+        if call is None:
+            return None
+        answer = None
+        if not call.options.refresh:
+            entry = self._shelf.recent(call.key)
+            if entry is None:
+                entry = yield Blocking(partial(self._shelf.load, call.key))
+            if entry is not None:
+                answer = yield from self._serving(call, entry, joined=False)
+        if answer is None:
+            self._note_miss(call)
         return answer
 
-    def _load(self, key: bytes) -> Entry | None:
-        if self._clock() < self._resumes_at:
-            return None
-        recent = self._recent
-        row = self._database.read_one(_FOUND, key=key)
-        if row is None:
-            return None
-        entry = Entry(*row)
-        # Not into the memory of after a `clear`: the row was read before it.
-        recent.put(key, entry)
-        return entry
+    def _note_miss(self, call: Call) -> None:
+        """Count it, and remember the generation that the model's answer will belong to."""
+        self._count("misses")
+        self._looked_up[call.key] = self._shelf.generation
+        while len(self._looked_up) > _MOST_LOOKUPS:
+            self._looked_up.popitem(last=False)
 
-    def _save(self, key: bytes, value: bytes) -> None:
+    def _missed(self, call: Call | None) -> Turn:
+        return Turn(call, seen=self._looked_up.pop(call.key, None) if call else None)
+
+    def _serving(self, call: Call, entry: Entry, *, joined: bool) -> Steps[list[Generation] | None]:
+        """The entry as a hit; `None` if the call does not accept it, or it cannot be read."""
         now = self._clock()
-        entry = Entry(value, now, None if self._ttl is None else now + self._ttl)
-        self._recent.put(key, entry)
-        if now < self._resumes_at:
+        if not call.accepts(entry, now):
+            return None
+        age = max(now - entry.created_at, 0.0)
+        try:
+            hit = decode_hit(entry.value, tier="exact", age=age)
+        except ValueError:
+            self._count("errors")
+            return None
+        if not call.options.tags <= entry.tags:
+            yield Blocking(partial(self._shelf.tag, call.key, entry, call.options.tags))
+        self._tally.add_hit(hit, tier="exact", age=age)
+        if joined:
+            self._count("joined")
+        return hit.generations
+
+    def _keeping(self, turn: Turn, generations: Sequence[Generation]) -> Steps[None]:
+        call = turn.call
+        if call is None:
             return
-        with self._database.begin(lock_timeout=_PATIENCE) as connection:
-            row = {
-                "key": key,
-                "value": value,
-                "created_at": entry.created_at,
-                "expires_at": entry.expires_at,
-            }
-            connection.execute(self._upsert, row)
-            # Keys are hashes: this is one answer in 256, and no counter to share.
-            if key[-1] == 0:
-                connection.execute(_STALE, {"now": now})
+        value = written(generations, self._prices)
+        if value is None:
+            self._count("refused")
+            turn.land(None)
+            return
+        entry = call.entry(value, self._clock())
+        turn.land(entry)
+        kept = yield Blocking(partial(self._shelf.save, call.key, entry, seen=turn.seen))
+        self._count("stored" if kept else "refused")
 
-    def _fail(self, error: Exception) -> None:
-        """Count it, and say so once a minute: its class and the store's words, no prompt."""
-        self._counter.add("errors")
-        now = self._clock()
-        if isinstance(error, StorageError):
-            self._resumes_at = now + _PAUSE
-        if now - self._warned_at >= _SECONDS_BETWEEN_WARNINGS:
-            self._warned_at = now
-            said = error if isinstance(error, LLMOpsError) else type(error).__name__
-            logger.warning("the cache failed, the model is asked instead: %s", said)
+    def _core_call(self, prompt: str, llm_string: str) -> Call | None:
+        return self.call(lambda owner: core_parts(prompt, llm_string, scope=owner), current_scope())
 
+    def _parts(self, name: Callable[[], CallParts]) -> CallParts | None:
+        try:
+            return name()
+        except (TypeError, ValueError) as error:
+            # A `TypeError` names a type or a setting; the text of a `ValueError` may quote a value.
+            said = str(error) if isinstance(error, TypeError) else type(error).__name__
+            if said not in self._told:
+                self._told.add(said)
+                logger.warning("calls like this are not cached: %s", said)
+            return None
 
-def _core_key(prompt: str, llm_string: str) -> bytes:
-    """The key of LangChain's own arguments, for the workspace of `track(...)`."""
-    workspace = current_scope().workspace or ""
-    parts = ("core/1", workspace, llm_string, _without_bookkeeping(prompt))
-    return digest(part.encode("utf-8", "surrogatepass") for part in parts)
+    def _count(self, name: str) -> None:
+        self._tally.add(name)
 
 
-def _without_bookkeeping(prompt: str) -> str:
-    """The prompt without ids and what earlier answers cost: a repeated conversation is equal."""
-    try:
-        messages = orjson.loads(prompt)
-        if not messages or any(each["type"] != "constructor" for each in messages):
-            return prompt
-        order: dict[str | None, int] = {}
-        for message in messages:
-            _simplify(message["kwargs"], order)
-        return orjson.dumps(messages).decode()
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return prompt  # a text model's prompt is no JSON of messages
+def _once(call: Callable[[], None]) -> Steps[None]:
+    yield Blocking(call)
 
 
-def _simplify(message: dict[str, Any], order: dict[str | None, int]) -> None:
-    """Drop bookkeeping; a tool call is named by its place in `order` instead of its id."""
-    for name in ("id", "response_metadata", "usage_metadata"):
-        message.pop(name, None)
-    if calls := message.get("tool_calls"):
-        message["content"] = without_call_ids(message["content"])
-        message.get("additional_kwargs", {}).pop("tool_calls", None)  # the same, as it was sent
-        for call in calls:
-            call["id"] = order.setdefault(call["id"], len(order))
-    if "tool_call_id" in message:
-        message["tool_call_id"] = order.get(message["tool_call_id"])
-
-
-def _encoded(generations: Sequence[Generation]) -> bytes | None:
-    """The answers as bytes; `None` if they hold what cannot be written down."""
-    try:
-        return encode(generations)
-    except (TypeError, ValueError):
-        return None
-
-
-def _marked(generation: Generation, age: float) -> Generation:
-    """The answer as a hit: a fresh id, no usage to bill, and a note of where it came from.
-
-    A message that keeps its id would replace the earlier answer of its thread in LangGraph.
-    """
-    message = getattr(generation, "message", None)
-    if not isinstance(message, AIMessage):
-        return generation
-    mark = {"tier": "exact", "age": age, "usage_metadata": message.usage_metadata}
-    message.id = f"lc_run--{new_id()}"
-    message.usage_metadata = UsageMetadata(input_tokens=0, output_tokens=0, total_tokens=0)
-    # OpenAI's raw form of the same numbers, which some handlers read first.
-    for name in ("token_usage", "usage"):
-        message.response_metadata.pop(name, None)
-    message.response_metadata["llmops_cache"] = mark
-    return generation
+def _check_not_negative(**values: float) -> None:
+    for name, value in values.items():
+        if not value >= 0:
+            msg = f"`{name}` must not be negative, got {value!r}"
+            raise ConfigurationError(msg)

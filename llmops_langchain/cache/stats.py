@@ -1,9 +1,16 @@
 """What a cache did, counted without a lock around the lookup."""
 
 import threading
-from dataclasses import dataclass, fields
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from types import MappingProxyType
 
-__all__ = ["CacheStats", "Counter"]
+from llmops_langchain.cache.codec import Hit
+from llmops_langchain.models.money import dollars
+
+__all__ = ["CacheStats", "Tally"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,15 +18,29 @@ class CacheStats:
     """What a cache did in this process since it was made."""
 
     hits: int = 0
-    """Lookups that were answered."""
+    """Calls that were answered without the model."""
     misses: int = 0
-    """Lookups that were not: nothing fresh was there, or the store failed."""
+    """Calls that were not: nothing fresh was there, or the store failed."""
+    joined: int = 0
+    """Hits that waited for an equal call of the same moment."""
+    bypassed: int = 0
+    """Calls for which nothing was looked up: by option, or because they have no key."""
     stored: int = 0
     """Answers kept."""
     refused: int = 0
-    """Answers not kept: cut short, filtered, empty, or not storable."""
+    """Answers not kept: cut short, filtered, empty, not storable, or invalidated meanwhile."""
     errors: int = 0
     """Lookups (misses too) and updates that failed; the model's answer was used instead."""
+    hits_by_tier: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """Hits by how they were found: `exact`."""
+    saved_input_tokens: int = 0
+    """Input tokens that the answers of the hits had used when they were paid for."""
+    saved_output_tokens: int = 0
+    """Output tokens, likewise."""
+    saved: Decimal = Decimal(0)
+    """US dollars that the answers of the hits had cost when they were paid for."""
+    mean_age: float = 0.0
+    """Mean age of the answers served, in seconds."""
 
     @property
     def hit_rate(self) -> float:
@@ -28,19 +49,39 @@ class CacheStats:
         return self.hits / lookups if lookups else 0.0
 
 
-class Counter:
+class Tally:
     """Counts by name from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts = {each.name: 0 for each in fields(CacheStats)}
+        self._counts: Counter[str] = Counter()
+        self._tiers: Counter[str] = Counter()
+        self._ages = 0.0
 
     def add(self, name: str) -> None:
         """Count one more of `name`."""
         with self._lock:
             self._counts[name] += 1
 
+    def add_hit(self, hit: Hit, *, tier: str, age: float) -> None:
+        """Count a hit, and what it saved."""
+        with self._lock:
+            counts = self._counts
+            counts["hits"] += 1
+            counts["saved_input_tokens"] += hit.input_tokens
+            counts["saved_output_tokens"] += hit.output_tokens
+            counts["cost"] += hit.cost
+            self._tiers[tier] += 1
+            self._ages += age
+
     def stats(self) -> CacheStats:
         """The counts so far."""
         with self._lock:
-            return CacheStats(**self._counts)
+            counts = dict(self._counts)
+            saved = dollars(counts.pop("cost", 0))
+            return CacheStats(
+                **counts,
+                hits_by_tier=MappingProxyType(dict(self._tiers)),
+                saved=saved,
+                mean_age=self._ages / max(counts.get("hits", 0), 1),
+            )

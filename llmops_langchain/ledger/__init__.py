@@ -2,7 +2,7 @@
 
 from llmops_langchain.ledger.event import LLM_CALL, TRIM, CacheTier, Event, Status
 from llmops_langchain.ledger.ledger import Durability, Ledger
-from llmops_langchain.ledger.scope import Scope, current_scope, holding, track
+from llmops_langchain.ledger.scope import Scope, Share, current_scope, holding, track
 
 __all__ = [
     "LLM_CALL",
@@ -12,6 +12,7 @@ __all__ = [
     "Event",
     "Ledger",
     "Scope",
+    "Share",
     "Status",
     "current_scope",
     "holding",

@@ -4,9 +4,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
-__all__ = ["Scope", "current_scope", "holding", "track"]
+import orjson
+
+__all__ = ["Scope", "Share", "current_scope", "holding", "track"]
+
+Share = Literal["workspace", "project", "user"]
+"""Who may see what was kept: everybody of the workspace, of one project in it, or one user."""
 
 T = TypeVar("T")
 
@@ -42,6 +47,13 @@ class Scope:
             if metadata.get(key) is not None and getattr(self, name) is None
         }
         return replace(self, **cast("Any", found)) if found else self
+
+    def owner(self, share: Share) -> str | None:
+        """To whom something kept belongs; `None` if the scope does not name its project or user."""
+        if share == "workspace":
+            return orjson.dumps((share, self.workspace)).decode()
+        within = self.project if share == "project" else self.user
+        return orjson.dumps((share, self.workspace, within)).decode() if within else None
 
 
 _NOBODY = Scope()

@@ -1,20 +1,24 @@
 """Every cache passes LangChain's suite and, on top, what we promise ourselves."""
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from conftest import FakeClock
+from cryptography.fernet import Fernet
 from langchain_core.caches import BaseCache
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_tests.integration_tests import AsyncCacheTestSuite, SyncCacheTestSuite
 from models import USAGE
-from sqlalchemy import delete, update
 
 from llmops_langchain import CacheStats, Database, ResponseCache
-from llmops_langchain.ledger import track
-from llmops_langchain.storage.schema import cache_entries
+from llmops_langchain.cache import MemoryStore, RedisStore, SqlStore, Store, cache_options
+from llmops_langchain.ledger import Scope, track
+from llmops_langchain.models import PriceBook
+from llmops_langchain.wrapping import core_parts
 
 
 def said(text: str = "answer", **kwargs: object) -> list[Generation]:
@@ -23,23 +27,42 @@ def said(text: str = "answer", **kwargs: object) -> list[Generation]:
     return [ChatGeneration(message=message)]
 
 
-def spoil(database: Database, value: bytes) -> None:
-    """Overwrite every stored answer, as a damaged disk or another program would."""
-    with database.begin() as connection:
-        connection.execute(update(cache_entries).values(value=value))
+def spoil(store: Store, value: bytes) -> None:
+    """Overwrite the answer to "prompt", as a damaged disk or another program would."""
+    key = core_parts("prompt", "model", scope=Scope().owner("workspace")).key
+    entry = store.get(key)
+    assert entry is not None
+    store.put(key, replace(entry, value=value))
 
 
 class EveryCache:
-    """One more kind of database in `conftest.py` meets every test below, sync and async."""
+    """One more place in `places` meets every test below, sync and async."""
+
+    @pytest.fixture(params=["memory store", "memory", "file", "postgresql", "valkey"])
+    def place(
+        self, request: pytest.FixtureRequest, tmp_path: Path
+    ) -> Iterator[Callable[[], Store]]:
+        """Opens the same place anew, as another process would."""
+        if request.param == "memory store":
+            store = MemoryStore()
+            yield lambda: store
+        elif request.param == "valkey":
+            url = request.getfixturevalue("valkey_url")
+            yield lambda: RedisStore(url)
+        else:
+            urls = {"memory": "sqlite://", "file": f"sqlite:///{tmp_path}/a.db"}
+            url = urls.get(request.param) or request.getfixturevalue("postgres_url")
+            with Database(url) as database:
+                yield lambda: SqlStore(database)
 
     @pytest.fixture
-    def cache(self, database: Database, clock: FakeClock) -> Iterator[BaseCache]:
-        return ResponseCache(database, ttl=60, clock=clock)
+    def cache(self, place: Callable[[], Store], clock: FakeClock) -> BaseCache:
+        return ResponseCache(place(), ttl=60, clock=clock)
 
     @pytest.fixture
-    def other(self, database: Database, clock: FakeClock) -> ResponseCache:
-        """What another process sees: the same database, nothing in memory."""
-        return ResponseCache(database, ttl=60, clock=clock)
+    def other(self, place: Callable[[], Store], clock: FakeClock) -> ResponseCache:
+        """What another process sees: the same place, nothing in memory."""
+        return ResponseCache(place(), ttl=60, clock=clock)
 
 
 class TestSync(EveryCache, SyncCacheTestSuite): ...
@@ -56,15 +79,16 @@ class TestOurPromises(EveryCache):
         clock.advance(0.1)
         assert cache.lookup("prompt", "model") is None
 
-    def test_an_answer_lives_for_its_ttl_in_the_database_too(self, cache, other, clock) -> None:
+    def test_an_answer_lives_for_its_ttl_in_the_store_too(self, cache, other, clock) -> None:
         cache.update("prompt", "model", said())
         clock.advance(59.9)
         assert other.lookup("prompt", "model") is not None
         clock.advance(0.1)
         assert other.lookup("prompt", "model") is None
 
-    def test_without_a_ttl_an_answer_stays(self, database, clock) -> None:
-        cache = ResponseCache(database, ttl=None, clock=clock)
+    @pytest.mark.parametrize("ttl", [None, float("inf")])
+    def test_without_a_ttl_an_answer_stays(self, place, clock, ttl) -> None:
+        cache = ResponseCache(place(), ttl=ttl, clock=clock)
         cache.update("prompt", "model", said())
         clock.advance(1e9)
         assert cache.lookup("prompt", "model") is not None
@@ -143,55 +167,96 @@ class TestOurPromises(EveryCache):
             assert cache.lookup("prompt", "model") is None
             assert other.lookup("prompt", "model") is None
 
-    def test_a_row_that_is_no_answer_is_a_miss(self, cache, other, database) -> None:
+    def test_a_row_that_is_no_answer_is_a_miss(self, cache, other, place) -> None:
         cache.update("prompt", "model", said())
-        spoil(database, b"\x80\x05K\x01.")
+        spoil(place(), b"\x80\x05K\x01.")
         assert other.lookup("prompt", "model") is None
-        assert other.stats() == CacheStats(misses=1, errors=1)
+        assert (other.stats().misses, other.stats().errors) == (1, 1)
 
-    def test_a_spoiled_row_is_mended_by_the_next_answer(self, cache, other, database) -> None:
+    def test_a_row_of_another_call_is_a_miss(self, cache, other, place) -> None:
+        cache.update("another", "model", said("of another call"))
         cache.update("prompt", "model", said())
-        spoil(database, b"junk")
+        key = core_parts("another", "model", scope=Scope().owner("workspace")).key
+        spoil(place(), place().get(key).value)
+        assert other.lookup("prompt", "model") is None
+
+    def test_a_spoiled_row_is_mended_by_the_next_answer(self, cache, other, place) -> None:
+        cache.update("prompt", "model", said())
+        spoil(place(), b"junk")
         other.lookup("prompt", "model")
         other.update("prompt", "model", said("new"))
         assert other.lookup("prompt", "model")[0].text == "new"
 
-    def test_a_row_that_is_gone_is_a_miss(self, cache, other, database) -> None:
+    def test_a_row_that_is_gone_is_a_miss(self, cache, other, place) -> None:
         cache.update("prompt", "model", said())
-        with database.begin() as connection:
-            connection.execute(delete(cache_entries))
+        place().clear()
         assert other.lookup("prompt", "model") is None
 
-    def test_a_closed_database_never_breaks_a_call(self, cache, database, clock, caplog) -> None:
-        database.close()
-        caplog.set_level(logging.WARNING)
-        for _ in range(3):
-            assert cache.lookup("secret prompt", "model") is None
-        cache.update("secret prompt", "model", said("secret answer"))
-        # After the first failure the store is left alone for a while.
-        assert cache.stats() == CacheStats(misses=3, stored=1, errors=1)
-        assert len(caplog.records) == 1
-        assert "secret" not in caplog.text
-        clock.advance(60)
-        cache.lookup("other", "model")
-        assert len(caplog.records) == 2
-
-    def test_what_the_database_did_not_take_is_served_from_memory(self, cache, database) -> None:
-        database.close()
+    def test_what_one_process_clears_another_drops(self, cache, other) -> None:
         cache.update("prompt", "model", said())
-        assert cache.lookup("prompt", "model") is not None
+        assert other.lookup("prompt", "model") is not None
+        cache.clear()
+        other._shelf.look_around()  # twice a second, a thread does it
+        assert other.lookup("prompt", "model") is None
+
+    def test_what_one_process_invalidates_another_drops(self, cache, other) -> None:
+        with cache_options(tags=["doc:1"]):
+            cache.update("prompt", "model", said())
+        cache.update("another", "model", said())
+        assert other.lookup("prompt", "model") is not None
+        cache.invalidate("doc:1")
+        other._shelf.look_around()
+        assert other.lookup("prompt", "model") is None
+        assert other.lookup("another", "model") is not None
+
+    def test_an_answer_that_was_under_way_during_a_clear_is_not_kept(self, cache, other) -> None:
+        assert cache.lookup("prompt", "model") is None
+        other.clear()
+        cache.update("prompt", "model", said("from before"))
+        assert cache.lookup("prompt", "model") is None
+        assert other.lookup("prompt", "model") is None
+
+    def test_what_is_encrypted_is_read_with_the_key_alone(self, place, clock) -> None:
+        old, new = (Fernet.generate_key().decode() for _ in range(2))
+
+        def opened(*keys: str) -> ResponseCache:
+            return ResponseCache(place(), encryption_keys=keys, clock=clock)
+
+        opened(old).update("prompt", "model", said("the secret of life"))
+        assert opened(old).lookup("prompt", "model")[0].text == "the secret of life"
+        assert opened(new, old).lookup("prompt", "model") is not None
+        assert opened(new).lookup("prompt", "model") is None
+        assert opened().lookup("prompt", "model") is None
+
+    def test_what_is_not_encrypted_is_a_miss_where_there_is_a_key(self, cache, place) -> None:
+        cache.update("prompt", "model", said())
+        sealed = ResponseCache(place(), encryption_keys=[Fernet.generate_key().decode()])
+        assert sealed.lookup("prompt", "model") is None
 
     def test_stats_count_what_happened(self, cache) -> None:
         cache.lookup("prompt", "model")
         cache.update("prompt", "model", said())
         cache.lookup("prompt", "model")
         cache.update("prompt", "model", said(""))
-        assert cache.stats() == CacheStats(hits=1, misses=1, stored=1, refused=1)
-        assert cache.stats().hit_rate == 0.5
+        found = cache.stats()
+        assert (found.hits, found.misses, found.stored, found.refused) == (1, 1, 1, 1)
+        assert (found.hit_rate, found.hits_by_tier) == (0.5, {"exact": 1})
 
-    def test_a_disabled_cache_finds_and_keeps_nothing(self, cache, database) -> None:
+    def test_stats_tell_what_was_saved(self, place, clock) -> None:
+        prices = PriceBook(clock=clock)
+        prices.set("hosted", input_per_million=3, output_per_million=15)
+        cache = ResponseCache(place(), prices=prices, clock=clock)
+        cache.update("prompt", "model", said(response_metadata={"model_name": "hosted"}))
+        for seconds in (10, 20):
+            clock.advance(seconds)
+            cache.lookup("prompt", "model")
+        found = cache.stats()
+        assert (found.saved_input_tokens, found.saved_output_tokens) == (20, 10)
+        assert (found.saved, found.mean_age) == (Decimal("0.00021"), 20.0)
+
+    def test_a_disabled_cache_finds_and_keeps_nothing(self, cache, place) -> None:
         cache.update("prompt", "model", said())
-        off = ResponseCache(database, disabled=True)
+        off = ResponseCache(place(), disabled=True)
         off.update("other", "model", said())
         assert off.lookup("prompt", "model") is None
         assert off.stats() == CacheStats()

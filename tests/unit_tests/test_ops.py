@@ -199,7 +199,7 @@ def test_a_url_that_makes_no_sense_is_refused() -> None:
 
 
 def test_what_is_no_chat_model_is_refused(ops) -> None:
-    with pytest.raises(ConfigurationError, match="a chat model is needed"):
+    with pytest.raises(ConfigurationError, match="a language model is needed"):
         ops.cached(lambda text: text)
 
 

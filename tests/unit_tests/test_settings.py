@@ -15,9 +15,16 @@ GIVEN = {
     "LLMOPS_LOCK_TIMEOUT": "2.5",
     "LLMOPS_DURABILITY": "fsync",
     "LLMOPS_JOURNAL_DIR": "/data/journals",
+    "LLMOPS_ENCRYPTION_KEY": "new, old",
+    "LLMOPS_REQUIRE_ENCRYPTION": "yes",
     "LLMOPS_CACHE_TTL": "60",
     "LLMOPS_CACHE_MAX_ITEMS": "10",
+    "LLMOPS_CACHE_MAX_BYTES": "1000000",
+    "LLMOPS_CACHE_SHARE": "project",
+    "LLMOPS_CACHE_WAIT": "5",
+    "LLMOPS_CACHE_URL": "redis://cache:6379/0",
 }
+TEXTS = {"DB_SCHEMA", "JOURNAL_DIR", "ENCRYPTION_KEY", "CACHE_URL"}
 
 
 def test_an_empty_environment_leaves_the_defaults() -> None:
@@ -33,8 +40,14 @@ def test_every_setting_can_come_from_the_environment() -> None:
         lock_timeout=2.5,
         durability="fsync",
         journal_dir=Path("/data/journals"),
+        encryption_key=("new", "old"),
+        require_encryption=True,
         cache_ttl=60.0,
         cache_max_items=10,
+        cache_max_bytes=1_000_000,
+        cache_share="project",
+        cache_wait=5.0,
+        cache_url="redis://cache:6379/0",
     )
 
 
@@ -46,9 +59,7 @@ def test_disabled_is_a_switch(monkeypatch, text: str, *, disabled: bool) -> None
     assert Settings.from_env().disabled is disabled
 
 
-@pytest.mark.parametrize(
-    "variable", sorted(GIVEN.keys() - {"LLMOPS_DB_SCHEMA", "LLMOPS_JOURNAL_DIR"})
-)
+@pytest.mark.parametrize("variable", sorted(GIVEN.keys() - {f"LLMOPS_{name}" for name in TEXTS}))
 def test_a_wrong_value_names_its_variable_and_is_not_quoted(variable: str) -> None:
     with pytest.raises(ConfigurationError, match=variable) as refused:
         Settings.from_env({variable: "s3cret"})
@@ -64,3 +75,12 @@ def test_every_wrong_value_is_named() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         Settings().disabled = True
+
+
+def test_secrets_are_not_shown() -> None:
+    told = repr(Settings(encryption_key="s3cret", cache_url="redis://:s3cret@cache"))
+    assert "s3cret" not in told
+
+
+def test_an_answer_may_be_kept_for_ever_by_the_environment() -> None:
+    assert Settings.from_env({"LLMOPS_CACHE_TTL": "inf"}).cache_ttl == float("inf")

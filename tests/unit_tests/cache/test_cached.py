@@ -225,7 +225,7 @@ def test_a_configurable_model_is_refused(cache) -> None:
         CountingModel().configurable_fields(temperature=field),
         init_chat_model(configurable_fields="any"),
     ):
-        with pytest.raises(ConfigurationError, match="a chat model is needed"):
+        with pytest.raises(ConfigurationError, match="a language model is needed"):
             cached(model, cache)
 
 
@@ -268,13 +268,6 @@ async def test_an_async_batch_is_asked_once_per_question(cache) -> None:
     await model.abatch(["a", "b"])
     await model.abatch(["a", "b", "c"])
     assert model.calls == 3
-
-
-def test_streams_pass_the_cache_by(cache) -> None:
-    model = cached(StreamingModel(), cache)
-    for _ in range(2):
-        assert "".join(chunk.content for chunk in model.stream("q")) == "one two three "
-    assert (model.calls, cache.stats().misses) == (2, 0)
 
 
 def test_a_model_without_a_stream_streams_its_whole_answer(cache) -> None:
@@ -389,8 +382,16 @@ def test_the_model_of_a_call_may_be_chosen_by_the_call(cache) -> None:
 def test_a_call_that_cannot_be_written_down_is_simply_made(cache) -> None:
     model = cached(CountingModel(), cache)
     for _ in range(2):
-        model.invoke("q", stream_options=object())
-    assert (model.calls, cache.stats().misses) == (2, 0)
+        model.invoke("q", grammar=object())
+    assert (model.calls, cache.stats().misses, cache.stats().bypassed) == (2, 0, 2)
+
+
+def test_what_is_not_cached_is_said_once_and_without_what_was_asked(cache, caplog) -> None:
+    model = cached(CountingModel(), cache)
+    for _ in range(2):
+        model.invoke("secret", grammar=object())
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "secret" not in caplog.text
 
 
 def test_a_model_that_holds_its_answers_in_an_iterator_is_simply_asked(cache) -> None:

@@ -1,0 +1,41 @@
+"""Leave a store alone that fails, and say so once a minute."""
+
+import logging
+
+from llmops_langchain.clock import Clock
+from llmops_langchain.errors import LLMOpsError, StorageError
+
+__all__ = ["Breaker"]
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_WARNINGS = 60.0
+
+_PAUSE = 5.0
+"""Seconds a store is left alone after it failed, so that not every call waits for it."""
+
+
+class Breaker:
+    """Whether a store may be asked; open for a few seconds after each failure of it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._warned_at = self._resumes_at = float("-inf")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the store failed a moment ago and is left alone."""
+        return self._clock() < self._resumes_at
+
+    def failed(self, error: Exception) -> None:
+        """Note a failure, and log it at most once a minute: its class and the store's own words.
+
+        Whatever is no `StorageError` (a row that cannot be read) does not open the breaker.
+        """
+        now = self._clock()
+        if isinstance(error, StorageError):
+            self._resumes_at = now + _PAUSE
+        if now - self._warned_at >= _SECONDS_BETWEEN_WARNINGS:
+            self._warned_at = now
+            said = error if isinstance(error, LLMOpsError) else type(error).__name__
+            logger.warning("the cache failed, the model is asked instead: %s", said)

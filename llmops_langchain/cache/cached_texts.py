@@ -1,0 +1,184 @@
+"""Lay a `ResponseCache` over a text (not chat) model: its call parameters are in the key here."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.callbacks.manager import BaseRunManager
+from langchain_core.language_models import BaseLLM
+from langchain_core.outputs import Generation, GenerationChunk, LLMResult
+from typing_extensions import override
+
+from llmops_langchain.cache.asking import aguarded, arguments, guarded, inside, is_inside
+from llmops_langchain.cache.call import Call
+from llmops_langchain.cache.naming import Laid
+from llmops_langchain.cache.replay import pieces
+from llmops_langchain.ledger import current_scope
+from llmops_langchain.wrapping import call_parts
+
+__all__ = ["CachedTexts"]
+
+if TYPE_CHECKING:
+    _TextModel = BaseLLM
+else:
+    _TextModel = object  # fields of `BaseLLM` would hide those of the model below
+
+
+class CachedTexts(_TextModel):
+    """The layer over a text model: of several prompts those without an answer are asked."""
+
+    _llmops_layer = True
+    _llmops: Mapping[type, Laid]
+
+    @override
+    def _generate(
+        self,
+        prompts: list[str],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        base = super()._generate  # type: ignore[safe-super]  # a concrete model lies below
+        asked = arguments(base, stop, run_manager, kwargs)
+        if is_inside(self):
+            return base(prompts, **asked)
+        cache = self._llmops[CachedTexts].cache
+        calls = [self._llmops_call(prompt, run_manager, stop, kwargs) for prompt in prompts]
+        found = [_marked(cache.find(call)) for call in calls]
+        missing = [prompt for prompt, hit in zip(prompts, found, strict=True) if hit is None]
+        if not missing:
+            return LLMResult(generations=found)
+        with inside(self):
+            result = base(missing, **asked)
+        whole, told = _merged(calls, found, result)
+        for call, generations in told:
+            cache.answered(call, generations)
+        return whole
+
+    @override
+    async def _agenerate(
+        self,
+        prompts: list[str],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        base = super()._agenerate
+        asked = arguments(base, stop, run_manager, kwargs)
+        if is_inside(self):
+            return await base(prompts, **asked)
+        cache = self._llmops[CachedTexts].cache
+        calls = [self._llmops_call(prompt, run_manager, stop, kwargs) for prompt in prompts]
+        found = [_marked(await cache.afind(call)) for call in calls]
+        missing = [prompt for prompt, hit in zip(prompts, found, strict=True) if hit is None]
+        if not missing:
+            return LLMResult(generations=found)
+        with inside(self):
+            result = await base(missing, **asked)
+        whole, told = _merged(calls, found, result)
+        for call, generations in told:
+            await cache.aanswered(call, generations)
+        return whole
+
+    @override
+    def _stream(
+        self,
+        prompt: str,
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[GenerationChunk]:
+        base = super()._stream
+        ask = partial(base, prompt, **arguments(base, stop, run_manager, kwargs))
+        if is_inside(self):
+            yield from ask()
+            return
+        cache = self._llmops[CachedTexts].cache
+        call = self._llmops_call(prompt, run_manager, stop, kwargs)
+        if (hit := _marked(cache.find(call))) is not None:
+            yield from _pieces(hit[0])
+            return
+        chunks = []
+        for chunk in guarded(self, ask):
+            chunks.append(chunk)
+            yield chunk
+        cache.answered(call, _joined(chunks))
+
+    @override
+    async def _astream(
+        self,
+        prompt: str,
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[GenerationChunk]:
+        base = super()._astream
+        ask = partial(base, prompt, **arguments(base, stop, run_manager, kwargs))
+        if is_inside(self):
+            async for chunk in ask():
+                yield chunk
+            return
+        cache = self._llmops[CachedTexts].cache
+        call = self._llmops_call(prompt, run_manager, stop, kwargs)
+        if (hit := _marked(await cache.afind(call))) is not None:
+            for chunk in _pieces(hit[0]):
+                yield chunk
+            return
+        chunks = []
+        async for chunk in aguarded(self, ask):
+            chunks.append(chunk)
+            yield chunk
+        await cache.aanswered(call, _joined(chunks))
+
+    def _llmops_call(
+        self,
+        prompt: str,
+        run_manager: BaseRunManager | None,
+        stop: list[str] | None,
+        kwargs: Mapping[str, Any],
+    ) -> Call | None:
+        laid = self._llmops[CachedTexts]
+        metadata = run_manager.metadata if run_manager else {}
+        return laid.cache.call(
+            lambda owner: call_parts(
+                self, prompt, scope=owner, settled=laid.settled, stop=stop, **kwargs
+            ),
+            current_scope().filled_from(metadata),
+        )
+
+
+def _marked(hit: list[Generation] | None) -> list[Generation] | None:
+    """The hit with the mark that tells a usage handler that nothing was spent."""
+    mark = {"llmops_cache": {"tier": "exact", "usage_metadata": None}}
+    for each in hit or ():
+        each.generation_info = {**(each.generation_info or {}), **mark}
+    return hit
+
+
+def _merged(
+    calls: Sequence[Call | None], found: Sequence[list[Generation] | None], result: LLMResult
+) -> tuple[LLMResult, list[tuple[Call | None, list[Generation]]]]:
+    """All answers in the order of the prompts, and those to keep."""
+    fresh = iter(result.generations)
+    answers = [next(fresh) if hit is None else hit for hit in found]
+    told = [
+        (call, answer)
+        for call, hit, answer in zip(calls, found, answers, strict=True)
+        if hit is None
+    ]
+    return LLMResult(generations=answers, llm_output=result.llm_output), told
+
+
+def _pieces(hit: Generation) -> Iterator[GenerationChunk]:
+    *first, last = pieces(hit.text)
+    yield from (GenerationChunk(text=piece) for piece in first)
+    yield GenerationChunk(text=last, generation_info=hit.generation_info)
+
+
+def _joined(chunks: Sequence[GenerationChunk]) -> list[Generation]:
+    """What was streamed, as one answer."""
+    if not chunks:
+        return []
+    whole = sum(chunks[1:], start=chunks[0])
+    return [Generation(text=whole.text, generation_info=whole.generation_info)]
