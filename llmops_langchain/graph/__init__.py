@@ -1,5 +1,6 @@
-"""Nodes for LangGraph graphs."""
+"""Parts for LangGraph graphs: nodes to add, and the cache of what nodes returned."""
 
+from llmops_langchain.graph.cache import SqlNodeCache
 from llmops_langchain.graph.nodes import trim_node
 
-__all__ = ["trim_node"]
+__all__ = ["SqlNodeCache", "trim_node"]
