@@ -4,6 +4,7 @@ import sqlite3
 
 from sqlalchemy import URL
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from llmops_langchain.errors import (
     DatabaseCorruptError,
@@ -13,7 +14,7 @@ from llmops_langchain.errors import (
     StorageError,
 )
 
-__all__ = ["storage_error"]
+__all__ = ["Translation", "storage_error"]
 
 # The drivers' own words, the error they stand for, and what the user can do.
 _MEANINGS: tuple[tuple[str, type[StorageError], str], ...] = (
@@ -96,3 +97,30 @@ def storage_error(error: Exception, url: URL) -> StorageError | None:
     if isinstance(error, (OperationalError, sqlite3.OperationalError)):
         return StorageError(f"{where!r}: {said.strip()}")
     return None
+
+
+class Translation:
+    """A block in which the drivers' errors become this package's; it may be entered repeatedly.
+
+    Args:
+        url: The database that they are about.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+
+    def __enter__(self) -> None:
+        """Nothing to do: a block that succeeds pays for a method call, not for a generator."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, PoolTimeoutError):
+            where = self._url.render_as_string(hide_password=True)
+            msg = f"{where!r}: all connections are in use: keep transactions short"
+            raise DatabaseUnavailableError(msg) from error
+        if isinstance(error, sqlite3.IntegrityError):
+            # As it would have come through SQLAlchemy: the caller's own error.
+            raise IntegrityError(None, None, error) from error
+        if isinstance(error, (DBAPIError, sqlite3.Error)):
+            known = storage_error(error, self._url)
+            if known is not None:
+                raise known from error

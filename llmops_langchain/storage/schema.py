@@ -4,6 +4,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -15,9 +16,18 @@ from sqlalchemy import (
 
 from llmops_langchain.storage.types import Id, NanoDollars, Seconds, Tags
 
-__all__ = ["SCHEMA_VERSION", "VERSION_TABLE", "cache_entries", "events", "metadata"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "VERSION_TABLE",
+    "cache_entries",
+    "cache_tags",
+    "events",
+    "generations",
+    "leases",
+    "metadata",
+]
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 """`major.minor` of the newest revision. Within a major, revisions only add nullable or defaulted
 columns and new tables, so code of an earlier minor goes on working beside newer code."""
 
@@ -99,4 +109,45 @@ cache_entries = Table(
     Column("value", LargeBinary, nullable=False),
     Column("created_at", Seconds, nullable=False),
     Column("expires_at", Seconds, index=True),
+    # Since 1.2: who keeps it here, what it takes (bytes, with its row), and when it was of use.
+    Column("space", Text, nullable=False, server_default="answers"),
+    _count("size"),
+    Column("used_at", Seconds, nullable=False, server_default="0"),
+    Column("fingerprint", LargeBinary),
+    # Sizes are summed, and the oldest found, in the index alone: the values are not read.
+    Index(None, "space", "used_at", "size"),
+)
+
+cache_tags = Table(
+    "llmops_cache_tags",
+    metadata,
+    Column("tag", Text, primary_key=True),
+    Column(
+        "key",
+        LargeBinary,
+        ForeignKey(cache_entries.c.key, ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
+    sqlite_with_rowid=False,
+)
+
+# Counters that only grow: how often something was changed, and at which count it was last.
+generations = Table(
+    "llmops_generations",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+    Column("changed_at", Seconds, nullable=False, server_default="0"),
+    sqlite_with_rowid=False,
+)
+
+# Who does something that only one shall do, and until when it is theirs.
+leases = Table(
+    "llmops_leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("expires_at", Seconds, nullable=False),
+    sqlite_with_rowid=False,
 )

@@ -1,6 +1,8 @@
 """Who may be inside a transaction: one thread at a time, or any number until a fork."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from llmops_langchain.errors import DatabaseLockedError
 
@@ -27,6 +29,15 @@ class OneByOne:
     def __exit__(self, *_: object) -> None:
         self._owner = None
         self._free.release()
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Wait for the thread whose turn it is, unless that is this one."""
+        if self._owner == threading.get_ident():
+            yield
+        else:
+            with self._free:
+                yield
 
 
 class Gate:

@@ -2,7 +2,7 @@
 
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Barrier, Thread
@@ -49,6 +49,19 @@ def write(database: Database) -> None:
         connection.execute(ENTRY)
 
 
+def write_a_step(database: Database) -> None:
+    database.write((ENTRY, {}))
+
+
+def write_steps(database: Database) -> None:
+    database.write((ENTRY, {}), (t.delete(), {}))
+
+
+@pytest.fixture(params=[write, write_a_step, write_steps])
+def any_write(request: pytest.FixtureRequest) -> Callable[[Database], None]:
+    return request.param
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -90,10 +103,10 @@ def test_sqlite_has_no_schemas() -> None:
         Database("sqlite://", schema="own")
 
 
-def test_a_missing_folder_is_named_and_not_made(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named_and_not_made(tmp_path: Path, any_write: Callable) -> None:
     database = Database(f"sqlite:///{tmp_path}/nowhere/llmops.db")
     with pytest.raises(DatabaseUnavailableError, match=r"nowhere.*create the folder"):
-        write(database)
+        any_write(database)
     assert not list(tmp_path.iterdir())
 
 
@@ -106,15 +119,15 @@ def test_a_file_of_another_kind_is_left_as_it_is(tmp_path: Path, size: int) -> N
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_locked_file_is_waited_for_and_then_an_error(tmp_path: Path) -> None:
+def test_a_locked_file_is_waited_for_and_then_an_error(tmp_path: Path, any_write: Callable) -> None:
     path = tmp_path / "llmops.db"
     with Database(f"sqlite:///{path}", lock_timeout=0.1) as database:
         database.upgrade()
         with locked_by_another_process(path):
             with pytest.raises(DatabaseLockedError, match="raise `lock_timeout`"):
-                write(database)
+                any_write(database)
             assert database.read_one(select(t.c.key)) is None
-        write(database)
+        any_write(database)
 
 
 def test_a_new_file_that_is_locked_is_no_other_error(tmp_path: Path) -> None:
@@ -126,15 +139,15 @@ def test_a_new_file_that_is_locked_is_no_other_error(tmp_path: Path) -> None:
             other.read_one(select(t.c.key))
 
 
-def test_a_write_to_a_read_only_file_is_refused(tmp_path: Path) -> None:
+def test_a_write_to_a_read_only_file_is_refused(tmp_path: Path, any_write: Callable) -> None:
     Database(f"sqlite:///{tmp_path}/llmops.db").upgrade()
     with Database(f"sqlite:///file:{tmp_path}/llmops.db?mode=ro&uri=true") as database:
         assert database.read_one(select(t.c.key)) is None
         with pytest.raises(DatabaseReadOnlyError, match="mode=ro"):
-            write(database)
+            any_write(database)
 
 
-def test_a_write_to_a_read_replica_is_refused(postgres_url: str) -> None:
+def test_a_write_to_a_read_replica_is_refused(postgres_url: str, any_write: Callable) -> None:
     with Database(postgres_url) as primary:
         primary.upgrade()
     options = "&options=-c default_transaction_read_only=on"
@@ -142,7 +155,7 @@ def test_a_write_to_a_read_replica_is_refused(postgres_url: str) -> None:
         Database(postgres_url + options) as replica,
         pytest.raises(DatabaseReadOnlyError, match="primary"),
     ):
-        write(replica)
+        any_write(replica)
 
 
 def test_a_server_that_is_down_is_unavailable(tmp_path: Path) -> None:
@@ -214,4 +227,4 @@ def test_a_connection_that_broke_is_replaced(postgres_url: str) -> None:
     with Database(postgres_url) as database:
         with pytest.raises(DatabaseUnavailableError), database.begin() as connection:
             connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
-        write(database)
+        write_steps(database)

@@ -11,7 +11,7 @@ from llmops_langchain.storage import Database
 
 TOOLS = """
 import logging, threading
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.schema import cache_entries as t
 from llmops_langchain.storage.types import new_id
@@ -25,6 +25,12 @@ def write(times=1):
     for _ in range(times):
         with database.begin() as connection:
             put(connection)
+
+ADD = t.insert().values(key=bindparam("key"), value=b"", created_at=0)
+
+def write_plainly(times=1):
+    for _ in range(times):
+        database.write((ADD, {"key": new_id().bytes}))
 
 def told():
     return Database(sys.argv[1]).read_one(select(func.count()).select_from(t))[0]
@@ -43,11 +49,12 @@ def scenario(source: str, url: str, *, lock_timeout: float = 5) -> str:
     return run(TOOLS + source, url, lock_timeout)
 
 
-def test_a_child_and_its_parent_write_side_by_side(url: str) -> None:
-    source = """
-write()
+@pytest.mark.parametrize("write", ["write", "write_plainly"])
+def test_a_child_and_its_parent_write_side_by_side(url: str, write: str) -> None:
+    source = f"""
+{write}()
 child = os.fork()
-write(20)
+{write}(20)
 if child == 0:
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
@@ -56,8 +63,10 @@ print(told())
     assert scenario(source, url) == "41\n"
 
 
-def test_what_a_child_writes_after_its_parent_closed_is_kept(url: str) -> None:
-    source = """
+@pytest.mark.parametrize("write", ["write", "write_plainly"])
+def test_what_a_child_writes_after_its_parent_closed_is_kept(url: str, write: str) -> None:
+    source = f"""
+write = {write}
 write()
 ready, go = os.pipe(), os.pipe()
 child = os.fork()
@@ -99,6 +108,23 @@ assert os.waitpid(child, 0)[1] == 0
 print(told())
 """
     assert scenario(source, url) == "3\n"
+
+
+def test_a_child_inherits_no_connection_to_the_file(tmp_path: Path) -> None:
+    source = """
+def leads_to_it(number):
+    try:
+        return os.path.samestat(os.fstat(number), os.stat(database.path))
+    except OSError:
+        return False  # it is not open
+
+write_plainly()
+assert any(map(leads_to_it, range(100)))
+if (child := os.fork()) == 0:
+    os._exit(any(map(leads_to_it, range(100))))
+print(os.waitpid(child, 0)[1])
+"""
+    assert scenario(source, f"sqlite:///{tmp_path}/llmops.db") == "0\n"
 
 
 def test_a_fork_inside_a_transaction_is_warned_of(tmp_path: Path) -> None:

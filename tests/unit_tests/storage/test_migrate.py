@@ -21,6 +21,7 @@ from llmops_langchain.storage.schema import (
     SCHEMA_VERSION,
     VERSION_TABLE,
     cache_entries,
+    cache_tags,
     events,
     metadata,
 )
@@ -65,6 +66,72 @@ def later(lasting_url: str) -> Iterator[Database]:
         set_version(upgraded, "1.99")
     with Database(lasting_url) as database:
         yield database
+
+
+def by_hand(database: Database, *scripts: str) -> None:
+    """Run SQL as a person would, past this package."""
+    if database.is_sqlite:
+        shell = sqlite3.connect(database.path, isolation_level=None)
+        shell.execute("PRAGMA foreign_keys = ON")  # as each release has done it
+        for script in scripts:
+            shell.executescript(script)
+        shell.close()
+    else:
+        import psycopg
+
+        url = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(url, autocommit=True) as shell:
+            for script in scripts:
+                shell.execute(script)
+
+
+KEPT_BY_1_1 = """
+INSERT INTO llmops_cache_entries (key, value, created_at, expires_at)
+VALUES (CAST('{0}' AS {1}), CAST('{2}' AS {1}), 1.5, NULL)
+ON CONFLICT (key) DO UPDATE SET value = excluded.value, created_at = excluded.created_at,
+expires_at = excluded.expires_at;
+"""
+READ_BY_1_1 = text("SELECT key, value, created_at, expires_at FROM llmops_cache_entries")
+SWEPT_BY_1_1 = "DELETE FROM llmops_cache_entries WHERE created_at <= 2"
+
+
+def kept_by_1_1(database: Database, key: str, value: str) -> str:
+    return KEPT_BY_1_1.format(key, "BLOB" if database.is_sqlite else "BYTEA", value)
+
+
+@pytest.fixture
+def oldest(lasting_url: str) -> Iterator[Database]:
+    """This release's code on tables of 1.1 that hold an entry and an event."""
+    with Database(lasting_url) as database:
+        first, later, _ = database.upgrade_sql().partition("-- Running upgrade 1.1 -> ")
+        assert later
+        event = "INSERT INTO llmops_events (id, ts, name) VALUES ({}, 0, 'old')"
+        new_id = "randomblob(16)" if database.is_sqlite else "gen_random_uuid()"
+        end = "" if database.is_sqlite else "COMMIT;"
+        entry = kept_by_1_1(database, "old", "answer")
+        by_hand(database, first + end, entry, event.format(new_id))
+        yield database
+
+
+def test_what_1_1_kept_is_still_there(oldest: Database) -> None:
+    assert recorded(oldest) == 2
+    columns = [each for each in cache_entries.c if each.name != "fingerprint"]
+    assert oldest.read(select(*columns)) == [(b"old", b"answer", 1.5, None, "answers", 0, 0.0)]
+    assert oldest.read(select(cache_entries.c.fingerprint)) == [(None,)]
+    assert tables(oldest) == OURS
+
+
+def test_code_of_1_1_goes_on_working_on_these_tables(lasting_url: str) -> None:
+    with Database(lasting_url) as database:
+        database.upgrade()
+        for value in ("answer", "again"):
+            by_hand(database, kept_by_1_1(database, "new", value))
+        with database.begin() as connection:
+            rows = connection.execute(READ_BY_1_1).all()
+            connection.execute(cache_tags.insert().values(tag="a", key=b"new"))
+        assert [tuple(map(bytes, row[:2])) for row in rows] == [(b"new", b"again")]
+        by_hand(database, SWEPT_BY_1_1)
+        assert database.read(select(cache_tags.c.tag)) == []
 
 
 def test_the_first_use_makes_the_tables(database: Database) -> None:
