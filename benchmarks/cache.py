@@ -32,10 +32,12 @@ from typing_extensions import override
 from llmops_langchain import LLMOps
 from llmops_langchain.cache import ResponseCache
 from llmops_langchain.cache.codec import encode
-from llmops_langchain.cache.response_cache import _core_key
+from llmops_langchain.cache.packing import Packer
 from llmops_langchain.clock import system_clock
+from llmops_langchain.ledger import Scope
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.schema import cache_entries
+from llmops_langchain.wrapping import core_parts
 
 SIZES = sized((1_000, 10_000, 100_000), quick=(50, 100))
 LOOKUPS = sized(500, quick=10)
@@ -117,18 +119,24 @@ def stored(number: int) -> str:
 
 def fill_ours(database: Database, numbers: range) -> None:
     """As `update` would, in few transactions."""
-    now = system_clock()
-    rows = (
-        {
-            "key": _core_key(prompt(number), MODEL),
-            "value": encode([answer(number)]),
+    now, packer = system_clock(), Packer()
+
+    def row(number: int) -> dict[str, Any]:
+        parts = core_parts(prompt(number), MODEL, scope=Scope().owner("workspace") or "")
+        value = packer.pack(parts.key, encode([answer(number)]))
+        fingerprint = parts.fingerprint
+        return {
+            "key": parts.key,
+            "value": value,
             "created_at": now,
             "expires_at": now + 3_600,
+            "used_at": now,
+            "size": len(value) + len(fingerprint) + 300,
+            "fingerprint": fingerprint,
         }
-        for number in numbers
-    )
+
     with database.begin() as connection:
-        insert_all(connection, cache_entries, rows)
+        insert_all(connection, cache_entries, map(row, numbers))
 
 
 def fill_sqlite_cache(cache: SQLiteCache, numbers: range) -> None:

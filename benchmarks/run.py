@@ -15,12 +15,13 @@ from pathlib import Path
 from measuring import CLAIMS_HEADER, QUICK
 
 HERE = Path(__file__).parent
-SCRIPTS = ("cache.py", "trim.py", "prices.py", "handler.py", "ingest.py")
+SCRIPTS = ("cache.py", "cache_server.py", "trim.py", "prices.py", "handler.py", "ingest.py")
 BEGIN, END = "<!-- figures: `make bench` writes what follows -->", "<!-- end of the figures -->"
 LIBRARIES = (
     "llmops-langchain",
     "langchain-core",
     "langchain-community",
+    "redis",
     "langchain-openai",
     "SQLAlchemy",
     "genai-prices",

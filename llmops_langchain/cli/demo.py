@@ -34,6 +34,10 @@ _PRICED_LIKE, _INPUT, _OUTPUT = "gpt-4o-mini", "0.15", "0.60"
 """The local model costs nothing: it gets the price of a small hosted one, dollars a million."""
 
 
+_RUSH, _RUSH_QUESTION = 8, "Is the shop open today? Answer yes or no."
+"""So many customers ask this at the same moment."""
+
+
 def demo(
     turns: Annotated[
         int | None, typer.Option(min=1, help="Stop after this many customer turns in all.")
@@ -64,6 +68,7 @@ def demo(
         _check(ops)
         with _answering(ops, model, gguf) as (chat, name, prices):
             seconds = _serve(ops, chat, threads, run)
+            rush = _rush(ops, chat, run)
         event = Event(
             name=DEMO_RUN,
             ts=system_clock(),
@@ -71,7 +76,7 @@ def demo(
             unit="seconds",
             workspace=run,
             project="demo",
-            tags={"model": name, "prices": prices},
+            tags={"model": name, "prices": prices, **rush},
         )
         ops.ledger.record(event)
         ops.flush()
@@ -121,6 +126,32 @@ def _serve(
             )
             progress.advance(bar)
     return perf_counter() - started
+
+
+def _rush(ops: "LLMOps", chat: "BaseChatModel", run: str) -> dict[str, str]:
+    """Let many ask the same at one moment, then stream their answer again; what came of it."""
+    from langchain_core.runnables.config import ContextThreadPoolExecutor
+    from rich.console import Console
+
+    model, before = ops.cached(chat), ops.cache.stats()
+    with ops.track(workspace=run, project="rush"):
+        with ContextThreadPoolExecutor(_RUSH) as pool:
+            list(pool.map(model.invoke, [_RUSH_QUESTION] * _RUSH))
+        after = ops.cache.stats()
+        begun = perf_counter()
+        next(stream := model.stream(_RUSH_QUESTION))
+        first = perf_counter() - begun
+        list(stream)
+    asked, given = after.misses - before.misses, after.hits - before.hits
+    told = {
+        "rush": f"{asked} asked, {given} given its answer",
+        "first_word": f"{1000 * first:.1f} ms",
+    }
+    Console().print(
+        f"[bold]{_RUSH} customers at once:[/bold] {_RUSH_QUESTION}\n"
+        f"  [green]{told['rush']}[/green], streamed again after {told['first_word']}"
+    )
+    return told
 
 
 def _told(customer: str, question: str, turn: "Turn", seconds: float) -> "Text":

@@ -19,6 +19,12 @@ __all__ = ["DEMO_RUN", "print_run", "report"]
 DEMO_RUN = "demo.run"
 """Name of the event at the end of a demo; its value is the seconds that the customers took."""
 
+_TOLD_BY_THE_RUN = {
+    "Equal calls at one moment": "rush",
+    "First word of a hit that is streamed": "first_word",
+}
+"""Rows that the run's event tells in its tags."""
+
 _EVER = 36_500.0
 """Days; a run has a workspace of its own, so that no other calls are in it."""
 
@@ -45,7 +51,8 @@ def print_run(ops: "LLMOps", run: "Event") -> None:
     """
     from rich.console import Console
 
-    Console().print(_table(run, ops.analytics.cost(_EVER, workspace=run.workspace)))
+    cost = ops.analytics.cost(_EVER, workspace=run.workspace, project=run.project)
+    Console().print(_table(run, cost))
 
 
 def _newest_run(ops: "LLMOps") -> "Event | None":
@@ -79,6 +86,9 @@ def _table(run: "Event", cost: "CostReport") -> "Table":
     table.add_column(justify="right")
     for name, value in _rows(run.value or 0.0, cost):
         table.add_row(name, value)
+    for name, tag in _TOLD_BY_THE_RUN.items():
+        if tag in tags:
+            table.add_row(name, tags[tag])
     return table
 
 

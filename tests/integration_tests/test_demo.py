@@ -14,6 +14,9 @@ ROOT = Path(__file__).parents[2]
 LLMOPS = Path(sys.executable).with_name("llmops")
 
 
+_TIMES = ("Time", "First word of a hit that is streamed")
+
+
 def run(*command: object, folder: Path, **environment: str) -> str:
     """Standard output of a command that succeeds without a word on standard error."""
     done = subprocess.run(
@@ -35,7 +38,7 @@ def table(output: str) -> dict[str, str]:
 
 def counts(output: str) -> dict[str, str]:
     """The table without what depends on how fast the machine is."""
-    return {name: value for name, value in table(output).items() if name != "Time"}
+    return {name: value for name, value in table(output).items() if name not in _TIMES}
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,10 @@ def test_the_demo_counts_calls_hits_tokens_and_dollars(outputs: list[str]) -> No
     assert int(told["Tokens in"]) > int(told["Tokens out"]) > 0
     assert float(told["Spent"].removeprefix("$")) > 0
     assert float(told["Saved by the cache"].removeprefix("$")) > 0
+
+
+def test_equal_calls_of_one_moment_are_made_once(outputs: list[str]) -> None:
+    assert table(outputs[0])["Equal calls at one moment"] == "1 asked, 7 given its answer"
 
 
 def test_the_demo_states_its_prices(outputs: list[str]) -> None:
