@@ -1,6 +1,6 @@
 """One call as the cache knows it."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmops_langchain.cache.options import CacheOptions
 from llmops_langchain.cache.store import Entry
@@ -9,9 +9,11 @@ from llmops_langchain.wrapping import CallParts
 __all__ = ["Call"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """What names a call, and how its answer is to be looked for and kept."""
+class Call(NamedTuple):
+    """What names a call, and how its answer is to be looked for and kept.
+
+    A tuple: one is made for every lookup.
+    """
 
     key: bytes
     """32 bytes, equal for two calls exactly if they must get the same answer."""

@@ -109,8 +109,9 @@ def _is_whole(generation: Generation) -> bool:
 def _is_unfinished(told: Mapping[str, Any]) -> bool:
     return bool(told.get("incomplete_details")) or any(
         # Enums of Google's clients are written as `FinishReason.SAFETY`.
-        str(told.get(name)).rpartition(".")[2].lower() in _UNFINISHED
+        str(told[name]).rpartition(".")[2].lower() in _UNFINISHED
         for name in _ENDINGS
+        if told.get(name)
     )
 
 
