@@ -1,8 +1,8 @@
 """The cache on a real Valkey server against community `RedisCache`, and the bare protocol.
 
 All talk to one server over a Unix socket. Each is filled with the same answers by its own `update`
-and checked before it is timed; ours has no memory in front here. langchain-redis keeps its answers by
-a module of Redis (`JSON.SET`), which Valkey does not have.
+and checked before it is timed; ours has no memory in front here. langchain-redis keeps its answers
+by a module of Redis (`JSON.SET`), which Valkey does not have.
 
     python benchmarks/cache_server.py
 """

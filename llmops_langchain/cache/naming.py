@@ -44,7 +44,7 @@ def parts_of(
     if isinstance(model, RunnableBinding):
         return parts_of(model.bound, asked, owner, **{**model.kwargs, **parameters})
     if not isinstance(model, BaseChatModel):
-        msg = f"a chat model is needed, got {type(model).__name__!r}"
+        msg = f"a language model is needed, got {type(model).__name__!r}"
         raise TypeError(msg)
     messages = model._convert_input(asked).to_messages()  # noqa: SLF001 - what `invoke` does
     laid = laid_over(model)
