@@ -9,8 +9,7 @@ from langchain_core.language_models import FakeListChatModel
 from langgraph.graph import START, StateGraph
 from langgraph.types import CachePolicy
 
-from llmops_langchain import Database
-from llmops_langchain.graph import SqlNodeCache
+from llmops_langchain import Database, SqlNodeCache
 from llmops_langchain.ledger import track
 
 model = FakeListChatModel(responses=["Water it twice a week."])

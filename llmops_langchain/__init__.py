@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llmops_langchain.analytics import Analytics, CostReport, ModelCost
-    from llmops_langchain.cache import CacheStats, ResponseCache
+    from llmops_langchain.cache import (
+        CacheOptions,
+        CacheStats,
+        Explanation,
+        MemoryStore,
+        RedisStore,
+        ResponseCache,
+        SqlStore,
+    )
     from llmops_langchain.callbacks import UsageCallbackHandler
     from llmops_langchain.errors import (
         ConfigurationError,
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
         SchemaVersionError,
         StorageError,
     )
+    from llmops_langchain.graph import SqlNodeCache
     from llmops_langchain.ledger import Event, Ledger, Scope
     from llmops_langchain.memory import ContextStatus, ContextWindow, Trim
     from llmops_langchain.ops import LLMOps
@@ -34,6 +43,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Analytics",
+    "CacheOptions",
     "CacheStats",
     "ConfigurationError",
     "ContextStatus",
@@ -46,15 +56,20 @@ __all__ = [
     "DatabaseReadOnlyError",
     "DatabaseUnavailableError",
     "Event",
+    "Explanation",
     "LLMOps",
     "LLMOpsError",
     "Ledger",
+    "MemoryStore",
     "MissingExtraError",
     "ModelCost",
+    "RedisStore",
     "ResponseCache",
     "SchemaVersionError",
     "Scope",
     "Settings",
+    "SqlNodeCache",
+    "SqlStore",
     "StorageError",
     "Trim",
     "UsageCallbackHandler",
@@ -63,7 +78,15 @@ __all__ = [
 
 _HOMES = {
     "analytics": ("Analytics", "CostReport", "ModelCost"),
-    "cache": ("CacheStats", "ResponseCache"),
+    "cache": (
+        "CacheOptions",
+        "CacheStats",
+        "Explanation",
+        "MemoryStore",
+        "RedisStore",
+        "ResponseCache",
+        "SqlStore",
+    ),
     "callbacks": ("UsageCallbackHandler",),
     "errors": (
         "ConfigurationError",
@@ -77,6 +100,7 @@ _HOMES = {
         "SchemaVersionError",
         "StorageError",
     ),
+    "graph": ("SqlNodeCache",),
     "ledger": ("Event", "Ledger", "Scope"),
     "memory": ("ContextStatus", "ContextWindow", "Trim"),
     "ops": ("LLMOps",),
