@@ -14,11 +14,11 @@ __all__ = ["written"]
 
 def written(generations: Sequence[Generation], prices: PriceBook | None) -> bytes | None:
     """The answers as bytes; `None` if they were cut short, or cannot be written down."""
-    if not are_whole(generations):
-        return None
     try:
+        if not are_whole(generations):
+            return None
         return encode(generations, cost=_cost(generations[0], prices))
-    except (TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - the answer was paid for and goes to the user, however odd it is
         return None
 
 

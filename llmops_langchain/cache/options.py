@@ -9,7 +9,7 @@ from typing import get_args
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.ledger import Share, holding
 
-__all__ = ["CacheOptions", "cache_options", "checked_ttl", "current_options"]
+__all__ = ["CacheOptions", "cache_options", "check_share", "checked_ttl", "current_options"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +100,16 @@ def _check(ttl: float | None, tags: Collection[str], share: str | None) -> None:
     if isinstance(tags, str) or not all(isinstance(tag, str) and tag for tag in tags):
         msg = f"`tags` is a list of texts, got {tags!r}"
         raise ConfigurationError(msg)
-    if share is not None and share not in get_args(Share):
+    if share is not None:
+        check_share(share)
+
+
+def check_share(share: str) -> None:
+    """Refuse what is no `Share`.
+
+    Raises:
+        ConfigurationError: If it is none.
+    """
+    if share not in get_args(Share):
         msg = f"`share` is one of {', '.join(get_args(Share))}, got {share!r}"
         raise ConfigurationError(msg)

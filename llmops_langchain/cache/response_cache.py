@@ -18,7 +18,7 @@ from llmops_langchain.cache.codec import decode_hit
 from llmops_langchain.cache.explain import Explanation, explain
 from llmops_langchain.cache.keeping import written
 from llmops_langchain.cache.naming import parts_of
-from llmops_langchain.cache.options import checked_ttl, current_options
+from llmops_langchain.cache.options import check_share, checked_ttl, current_options
 from llmops_langchain.cache.packing import Packer
 from llmops_langchain.cache.shelf import Shelf
 from llmops_langchain.cache.sql_store import SqlStore
@@ -37,6 +37,9 @@ from llmops_langchain.wrapping import CallParts, core_parts
 __all__ = ["ResponseCache"]
 
 logger = logging.getLogger(__name__)
+
+_MOST_TOLD = 100
+"""Reasons not to cache that are logged, each once."""
 
 _MOST_COMPARED = 1_000
 """Entries that a missed call is compared with to tell what is new in it."""
@@ -92,6 +95,7 @@ class ResponseCache(BaseCache):
         clock: Clock = system_clock,
     ) -> None:
         _check_not_negative(max_items=max_items, wait=wait)
+        check_share(share)
         self._ttl, self._share, self._prices = checked_ttl(ttl), share, prices
         self._disabled, self._clock = disabled, clock
         self._told: set[str] = set()
@@ -139,7 +143,8 @@ class ResponseCache(BaseCache):
         Raises:
             StorageError: If the store cannot do it.
         """
-        self._shelf.clear()
+        if not self._disabled:
+            self._shelf.clear()
 
     def invalidate(self, tag: str | Collection[str]) -> None:
         """Forget the answers with this tag (or one of these), in every process within a second.
@@ -152,7 +157,8 @@ class ResponseCache(BaseCache):
         Raises:
             StorageError: If the store cannot do it.
         """
-        self._shelf.invalidate((tag,) if isinstance(tag, str) else tag)
+        if not self._disabled:
+            self._shelf.invalidate((tag,) if isinstance(tag, str) else tag)
 
     async def ainvalidate(self, tag: str | Collection[str]) -> None:
         """`invalidate` in a worker thread."""
@@ -179,6 +185,8 @@ class ResponseCache(BaseCache):
             stop: As in `invoke`.
             kwargs: As in `invoke`.
         """
+        if self._disabled:
+            return Explanation(status="no key", reason="the cache is switched off")
         owner = current_scope().owner(current_options().share or self._share)
         if owner is None:
             return Explanation(status="no key", reason="the scope names no one to share with")
@@ -331,10 +339,10 @@ class ResponseCache(BaseCache):
     def _parts(self, name: Callable[[], CallParts]) -> CallParts | None:
         try:
             return name()
-        except (TypeError, ValueError) as error:
-            # A `TypeError` names a type or a setting; the text of a `ValueError` may quote a value.
+        except Exception as error:  # noqa: BLE001 - an odd message or model must not break the user's call
+            # A `TypeError` names a type or a setting; the text of others may quote a value.
             said = str(error) if isinstance(error, TypeError) else type(error).__name__
-            if said not in self._told:
+            if said not in self._told and len(self._told) < _MOST_TOLD:
                 self._told.add(said)
                 logger.warning("calls like this are not cached: %s", said)
             return None

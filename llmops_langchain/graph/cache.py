@@ -152,6 +152,8 @@ class SqlNodeCache(BaseCache[Any]):
         Raises:
             StorageError: If the store cannot do it.
         """
+        if self._disabled:
+            return
         if namespaces is None:
             self._store.clear()
         elif namespaces:

@@ -280,3 +280,11 @@ def test_the_switch_in_the_environment_wins(monkeypatch) -> None:
         model = CountingModel()
         assert ops.cached(model) is model
         assert ops.settings.cache_ttl == 60
+
+
+def test_switched_off_nothing_of_the_cache_touches_the_database(tmp_path) -> None:
+    with LLMOps(f"sqlite:///{tmp_path}/none/a.db", Settings(disabled=True)) as ops:
+        ops.cache.clear()
+        ops.cache.invalidate("tag")
+        ops.node_cache.clear()
+        assert "switched off" in ops.cache.explain(CountingModel(), "q").reason

@@ -455,3 +455,20 @@ def test_a_wrapped_model_may_be_copied_deeply(cache) -> None:
     model = cached(CountingModel(), cache)
     model.invoke("q")
     assert "llmops_cache" in copy.deepcopy(model).invoke("q").response_metadata
+
+
+class Odd(CountingModel):
+    """Fails where its settings are asked for."""
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        msg = "secret"
+        raise RuntimeError(msg)
+
+
+def test_a_model_that_cannot_tell_its_settings_is_simply_asked(cache, caplog) -> None:
+    model = cached(Odd(), cache)
+    assert [model._generate([HumanMessage("q")]).generations[0].text for _ in "12"] == [
+        "the answer"
+    ] * 2
+    assert "secret" not in caplog.text
