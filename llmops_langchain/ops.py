@@ -1,6 +1,7 @@
 """The place where the parts meet: one database, one ledger, one price book for all of them."""
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from langchain_core.runnables import Runnable
 from llmops_langchain.analytics import Analytics
 from llmops_langchain.cache import (
     CacheOptions,
+    RedisStore,
     ResponseCache,
     Store,
     cache_options,
@@ -30,6 +32,8 @@ from llmops_langchain.settings import Settings
 from llmops_langchain.storage import Database
 
 __all__ = ["LLMOps"]
+
+logger = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=Runnable[Any, Any])
 
@@ -89,6 +93,13 @@ class LLMOps:
         """What models cost; `prices.set(…)` for the ones you host or have a contract for."""
         # The price data takes a quarter of a second to load: now, not inside the first call.
         self.prices.rates("")
+        self._may_write = bool(self.settings.encryption_key) or not self.settings.require_encryption
+        if not self._may_write:
+            logger.warning(
+                "`require_encryption` is set and there is no `encryption_key`: "
+                "answers are kept in this process' memory alone"
+            )
+        self._stores: list[Store] = []
         self.cache = ResponseCache(
             self._store("answers"),
             ttl=self.settings.cache_ttl,
@@ -153,7 +164,7 @@ class LLMOps:
         """A copy of `model`, of the same class, that answers from the cache where it can.
 
         Args:
-            model: A chat model, or a binding around one (`model.bind_tools(…)`).
+            model: A chat model, or a binding around one (`model.bind_tools(…)`); or a text model.
 
         Raises:
             ConfigurationError: If there is no chat model to wrap.
@@ -236,6 +247,9 @@ class LLMOps:
         """Flush and close the database. If it is away, the journal keeps the events."""
         self.ledger.close()
         self.cache.close()
+        for store in self._stores:
+            if isinstance(store, RedisStore):
+                store.close()
         self.database.close()
 
     async def aclose(self) -> None:
@@ -244,13 +258,15 @@ class LLMOps:
 
     def _store(self, space: str) -> Store:
         settings = self.settings
-        return store_for(
+        store = store_for(
             self.database,
             url=settings.cache_url,
             space=space,
             max_bytes=settings.cache_max_bytes,
-            may_write=bool(settings.encryption_key) or not settings.require_encryption,
+            may_write=self._may_write,
         )
+        self._stores.append(store)
+        return store
 
     def __enter__(self) -> Self:
         return self

@@ -3,8 +3,9 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -55,12 +56,14 @@ class Settings:
     """`redis://…` of a Valkey or Redis server that keeps the answers instead of the database."""
 
     def __post_init__(self) -> None:
-        given = self.encryption_key
-        keys = given.split(",") if isinstance(given, str) else given
-        object.__setattr__(self, "encryption_key", tuple(key.strip() for key in keys if key))
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name, value in _checked(given, {name: f"`{name}`" for name in given}).items():
+            object.__setattr__(self, name, value)
+        keys = self.encryption_key
+        listed = keys.split(",") if isinstance(keys, str) else keys
+        object.__setattr__(self, "encryption_key", tuple(filter(None, map(str.strip, listed))))
         if self.journal_dir is not None:
-            folder = Path(self.journal_dir).expanduser().absolute()
-            object.__setattr__(self, "journal_dir", folder)
+            object.__setattr__(self, "journal_dir", self.journal_dir.expanduser().absolute())
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -72,9 +75,23 @@ class Settings:
         given = os.environ if environment is None else environment
         names = {each.name: f"LLMOPS_{each.name.upper()}" for each in fields(cls)}
         found = {name: given[key] for name, key in names.items() if given.get(key)}
+        return cls(**_checked(found, names))
+
+
+def _checked(given: Mapping[str, Any], called: Mapping[str, str]) -> dict[str, Any]:
+    """The values as their settings' types; a wrong one is named, not quoted."""
+    checked, wrong = {}, []
+    for name, value in given.items():
         try:
-            return TypeAdapter(cls).validate_python(found)
+            checked[name] = _adapters()[name].validate_python(value)
         except ValidationError as error:
-            wrong = error.errors(include_url=False, include_input=False)
-            told = "; ".join(f"{names[str(each['loc'][0])]}: {each['msg']}" for each in wrong)
-            raise ConfigurationError(told) from None
+            first, *_ = error.errors(include_url=False, include_input=False)
+            wrong.append(f"{called[name]}: {first['msg']}")
+    if wrong:
+        raise ConfigurationError("; ".join(wrong))
+    return checked
+
+
+@cache
+def _adapters() -> dict[str, TypeAdapter[Any]]:
+    return {name: TypeAdapter(kind) for name, kind in get_type_hints(Settings).items()}

@@ -1,28 +1,66 @@
 """How a layer asks the model below it, once."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from contextvars import ContextVar
+from contextlib import ExitStack, contextmanager
+from contextvars import Context, ContextVar
 from functools import lru_cache
 from inspect import signature
 from typing import Any, TypeVar
 
 from langchain_core.callbacks.manager import BaseRunManager
 
+from llmops_langchain.cache.call import Call
 from llmops_langchain.ledger import holding
 
-__all__ = ["aclose", "aguarded", "arguments", "close", "guarded", "inside", "is_inside"]
+__all__ = [
+    "aclose",
+    "aguarded",
+    "arguments",
+    "close",
+    "guarded",
+    "inside",
+    "is_inside",
+    "is_led",
+    "restored",
+]
 
 T = TypeVar("T")
+
+_MISSING = object()
 
 # A model without an async method of its own enters `_agenerate` and then `_generate`; others make
 # an answer of their own stream. The outermost of them looks into the cache.
 _inside: ContextVar[object] = ContextVar("llmops_inside_cached", default=None)
 
+# A call that is made again inside itself, by a copy of the model, must not wait for itself.
+_NONE: frozenset[bytes] = frozenset()
+_led: ContextVar[frozenset[bytes]] = ContextVar("llmops_led_calls", default=_NONE)
 
-def inside(model: object) -> AbstractContextManager[None]:
+
+@contextmanager
+def inside(model: object, call: Call | None) -> Iterator[None]:
     """While `model` is asked: what it calls of itself passes the cache by."""
-    return holding(_inside, model)
+    keys = _led.get() if call is None else _led.get() | {call.key}
+    with holding(_inside, model), holding(_led, keys):
+        yield
+
+
+def is_led(key: bytes) -> bool:
+    """Whether this is made inside a call of the same key."""
+    return key in _led.get()
+
+
+@contextmanager
+def restored(context: Context) -> Iterator[None]:
+    """Inside, the context variables are as they were in `context`.
+
+    A stream begins when its first chunk is asked for, which may be after the block it was made in.
+    """
+    with ExitStack() as stack:
+        for variable, value in context.items():
+            if variable.get(_MISSING) is not value:
+                stack.enter_context(holding(variable, value))
+        yield
 
 
 def is_inside(model: object) -> bool:
@@ -47,13 +85,13 @@ def _parameters(function: Callable[..., Any]) -> frozenset[str]:
     return frozenset(signature(function).parameters)
 
 
-def guarded(model: object, ask: Callable[[], Iterator[T]]) -> Iterator[T]:
+def guarded(model: object, call: Call | None, ask: Callable[[], Iterator[T]]) -> Iterator[T]:
     """The chunks, each fetched `inside` the model, which is not seen between them."""
-    with inside(model):
+    with inside(model, call):
         arriving = iter(ask())
     try:
         while True:
-            with inside(model):
+            with inside(model, call):
                 chunk = next(arriving, None)
             if chunk is None:
                 return
@@ -62,13 +100,15 @@ def guarded(model: object, ask: Callable[[], Iterator[T]]) -> Iterator[T]:
         close(arriving)
 
 
-async def aguarded(model: object, ask: Callable[[], AsyncIterator[T]]) -> AsyncGenerator[T, None]:
+async def aguarded(
+    model: object, call: Call | None, ask: Callable[[], AsyncIterator[T]]
+) -> AsyncGenerator[T, None]:
     """`guarded` for asyncio."""
-    with inside(model):
+    with inside(model, call):
         arriving = aiter(ask())
     try:
         while True:
-            with inside(model):
+            with inside(model, call):
                 chunk = await anext(arriving, None)
             if chunk is None:
                 return
@@ -85,5 +125,6 @@ def close(arriving: object) -> None:
 
 async def aclose(arriving: object) -> None:
     """`close` for asyncio."""
-    if end := getattr(arriving, "aclose", None):
+    # A loop that shuts down closes all generators at once: this one may be on its way.
+    if not getattr(arriving, "ag_running", False) and (end := getattr(arriving, "aclose", None)):
         await end()

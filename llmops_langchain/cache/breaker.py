@@ -32,10 +32,13 @@ class Breaker:
 
         Whatever is no `StorageError` (a row that cannot be read) does not open the breaker.
         """
-        now = self._clock()
         if isinstance(error, StorageError):
-            self._resumes_at = now + _PAUSE
+            self._resumes_at = self._clock() + _PAUSE
+        self.warn(error if isinstance(error, LLMOpsError) else type(error).__name__)
+
+    def warn(self, said: object) -> None:
+        """Log at most once a minute why something is not served."""
+        now = self._clock()
         if now - self._warned_at >= _SECONDS_BETWEEN_WARNINGS:
             self._warned_at = now
-            said = error if isinstance(error, LLMOpsError) else type(error).__name__
-            logger.warning("the cache failed, the model is asked instead: %s", said)
+            logger.warning("the cache failed, and is passed by: %s", said)

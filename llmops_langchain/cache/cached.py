@@ -2,19 +2,17 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.callbacks.base import BaseCallbackManager
 from langchain_core.callbacks.manager import BaseRunManager
 from langchain_core.language_models import BaseChatModel, BaseLLM, LanguageModelInput
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, Generation
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
-from langchain_core.runnables.config import ensure_config
 from typing_extensions import override
 
 from llmops_langchain.cache.asking import (
@@ -25,10 +23,11 @@ from llmops_langchain.cache.asking import (
     guarded,
     inside,
     is_inside,
+    restored,
 )
 from llmops_langchain.cache.cached_texts import CachedTexts
 from llmops_langchain.cache.call import Call
-from llmops_langchain.cache.naming import Laid, laid_over
+from llmops_langchain.cache.naming import Laid, laid_over, metadata_of
 from llmops_langchain.cache.replay import chunks_of, whole
 from llmops_langchain.cache.response_cache import ResponseCache
 from llmops_langchain.ledger import current_scope, holding
@@ -55,7 +54,8 @@ def cached(model: M, cache: ResponseCache) -> M:
 
     It stays an instance of the model's class. Answers belong to the workspace of `track(...)`, or
     of `config["metadata"]["workspace"]` where `track` names none. A hit waits for no rate limiter
-    and is streamed in chunks where the model streams. Of equal calls at the same moment one asks.
+    and is streamed in chunks where the model streams. Of equal calls of a chat model at the same
+    moment one asks.
 
     Args:
         model: A chat model, or a binding around one (`model.bind_tools(…)`); or a text model.
@@ -88,15 +88,15 @@ class CachedAnswers(_ChatModel):
     ) -> ChatResult:
         base = super()._generate  # type: ignore[safe-super]  # a concrete model lies below
         ask = partial(base, messages, **arguments(base, stop, run_manager, kwargs))
-        if is_inside(self):
+        laid = laid_over(self)
+        if laid is None or is_inside(self):
             return ask()
-        laid = self._llmops[CachedAnswers]
-        with laid.cache.turn(self._llmops_call(messages, run_manager, stop, kwargs)) as turn:
+        with laid.cache.turn(self._llmops_call(laid, messages, run_manager, stop, kwargs)) as turn:
             if turn.answer is not None:
                 return ChatResult(generations=_chat(turn.answer))
             if laid.limiter is not None:
                 laid.limiter.acquire(blocking=True)
-            with inside(self):
+            with inside(self, turn.call):
                 answer = ask()
             laid.cache.keep(turn, _told(answer))
             return answer
@@ -111,16 +111,16 @@ class CachedAnswers(_ChatModel):
     ) -> ChatResult:
         base = super()._agenerate
         ask = partial(base, messages, **arguments(base, stop, run_manager, kwargs))
-        if is_inside(self):
+        laid = laid_over(self)
+        if laid is None or is_inside(self):
             return await ask()
-        laid = self._llmops[CachedAnswers]
-        call = self._llmops_call(messages, run_manager, stop, kwargs)
+        call = self._llmops_call(laid, messages, run_manager, stop, kwargs)
         async with laid.cache.aturn(call, needs_worker=_is_of_core(base)) as turn:
             if turn.answer is not None:
                 return ChatResult(generations=_chat(turn.answer))
             if laid.limiter is not None:
                 await laid.limiter.aacquire(blocking=True)
-            with inside(self):
+            with inside(self, turn.call):
                 answer = await ask()
             await laid.cache.akeep(turn, _told(answer))
             return answer
@@ -135,10 +135,12 @@ class CachedAnswers(_ChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         base = super()._stream
         ask = partial(base, messages, **arguments(base, stop, run_manager, kwargs))
-        if is_inside(self):
+        laid = laid_over(self)
+        if laid is None or is_inside(self):
             return ask()
         # Named now, while core is inside the call; the chunks are taken somewhere else.
-        return self._llmops_streamed(self._llmops_call(messages, run_manager, stop, kwargs), ask)
+        call = self._llmops_call(laid, messages, run_manager, stop, kwargs)
+        return self._llmops_streamed(laid, call, ask)
 
     @override
     def _astream(
@@ -150,15 +152,15 @@ class CachedAnswers(_ChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         base = super()._astream
         ask = partial(base, messages, **arguments(base, stop, run_manager, kwargs))
-        if is_inside(self):
+        laid = laid_over(self)
+        if laid is None or is_inside(self):
             return ask()
-        call = self._llmops_call(messages, run_manager, stop, kwargs)
-        return self._llmops_astreamed(call, ask, needs_worker=_is_of_core(base))
+        call = self._llmops_call(laid, messages, run_manager, stop, kwargs)
+        return self._llmops_astreamed(laid, call, ask, needs_worker=_is_of_core(base))
 
     def _llmops_streamed(
-        self, call: Call | None, ask: Callable[[], Iterator[ChatGenerationChunk]]
+        self, laid: Laid, call: Call | None, ask: Callable[[], Iterator[ChatGenerationChunk]]
     ) -> Iterator[ChatGenerationChunk]:
-        laid = self._llmops[CachedAnswers]
         with laid.cache.turn(call) as turn:
             if turn.answer is not None:
                 yield from chunks_of(_chat(turn.answer)[0])
@@ -166,20 +168,21 @@ class CachedAnswers(_ChatModel):
             if laid.limiter is not None:
                 laid.limiter.acquire(blocking=True)
             chunks = []
-            for chunk in guarded(self, ask):
-                turn.beat()
+            for chunk in guarded(self, call, ask):
                 chunks.append(_copied(chunk))
+                turn.handed()
                 yield chunk
+                turn.taken_back()
             laid.cache.keep(turn, _whole(chunks))
 
     async def _llmops_astreamed(
         self,
+        laid: Laid,
         call: Call | None,
         ask: Callable[[], AsyncIterator[ChatGenerationChunk]],
         *,
         needs_worker: bool,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        laid = self._llmops[CachedAnswers]
         async with laid.cache.aturn(call, needs_worker=needs_worker) as turn:
             if turn.answer is not None:
                 for chunk in chunks_of(_chat(turn.answer)[0]):
@@ -188,11 +191,12 @@ class CachedAnswers(_ChatModel):
             if laid.limiter is not None:
                 await laid.limiter.aacquire(blocking=True)
             chunks = []
-            async with aclosing(aguarded(self, ask)) as arriving:
+            async with aclosing(aguarded(self, call, ask)) as arriving:
                 async for chunk in arriving:
-                    turn.beat()
                     chunks.append(_copied(chunk))
+                    turn.handed()
                     yield chunk
+                    turn.taken_back()
             await laid.cache.akeep(turn, _whole(chunks))
 
     def stream(
@@ -205,7 +209,7 @@ class CachedAnswers(_ChatModel):
     ) -> Iterator[AIMessageChunk]:
         """Stream as the model does, and let `_stream` know for whom."""
         arriving = super().stream(input, config, stop=stop, **kwargs)
-        return _begun(arriving, _metadata_of(config, self.metadata))
+        return _begun(arriving, copy_context(), metadata_of(self, config))
 
     def astream(
         self,
@@ -217,7 +221,7 @@ class CachedAnswers(_ChatModel):
     ) -> AsyncIterator[AIMessageChunk]:
         """`stream` for asyncio."""
         arriving = super().astream(input, config, stop=stop, **kwargs)
-        return _abegun(arriving, _metadata_of(config, self.metadata))
+        return _abegun(arriving, copy_context(), metadata_of(self, config))
 
     def _generate_with_cache(
         self,
@@ -241,19 +245,20 @@ class CachedAnswers(_ChatModel):
 
     def _llmops_call(
         self,
+        laid: Laid,
         messages: list[BaseMessage],
         run_manager: BaseRunManager | None,
         stop: list[str] | None,
         kwargs: Mapping[str, Any],
     ) -> Call | None:
         """The call as the cache knows it; `None` if it is not to be cached."""
-        laid = self._llmops[CachedAnswers]
         metadata = run_manager.metadata if run_manager else _metadata.get()
         return laid.cache.call(
             lambda owner: call_parts(
                 self, messages, scope=owner, settled=laid.settled, stop=stop, **kwargs
             ),
-            current_scope().filled_from(metadata),
+            current_scope(),
+            metadata,
         )
 
 
@@ -271,10 +276,12 @@ def _laid_over_texts(cache: ResponseCache, model: BaseLLM) -> Laid:
     return Laid(cache=cache, settled=private_settings(model), limiter=None)
 
 
-def _begun(arriving: Iterator[AIMessageChunk], told: Mapping[str, Any]) -> Iterator[AIMessageChunk]:
-    """The same chunks; what is told is there until the first of them, when `_stream` was called."""
+def _begun(
+    arriving: Iterator[AIMessageChunk], context: Context, told: Mapping[str, Any]
+) -> Iterator[AIMessageChunk]:
+    """The same chunks; the first comes in the context the stream was made in, and knows `told`."""
     try:
-        with holding(_metadata, told):
+        with restored(context), holding(_metadata, told):
             first = next(arriving, None)
         if first is not None:
             yield first
@@ -284,10 +291,10 @@ def _begun(arriving: Iterator[AIMessageChunk], told: Mapping[str, Any]) -> Itera
 
 
 async def _abegun(
-    arriving: AsyncIterator[AIMessageChunk], told: Mapping[str, Any]
+    arriving: AsyncIterator[AIMessageChunk], context: Context, told: Mapping[str, Any]
 ) -> AsyncIterator[AIMessageChunk]:
     try:
-        with holding(_metadata, told):
+        with restored(context), holding(_metadata, told):
             first = await anext(arriving, None)
         if first is not None:
             yield first
@@ -295,14 +302,6 @@ async def _abegun(
                 yield chunk
     finally:
         await aclose(arriving)
-
-
-def _metadata_of(config: RunnableConfig | None, own: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """The metadata that core's run manager will have: the caller's, then the model's own."""
-    whole = ensure_config(config)
-    callbacks = whole.get("callbacks")
-    inherited = callbacks.metadata if isinstance(callbacks, BaseCallbackManager) else _NOTHING
-    return {**inherited, **(whole.get("metadata") or {}), **(own or {})}
 
 
 def _is_of_core(method: Callable[..., Any]) -> bool:
@@ -331,9 +330,7 @@ def _chat(answer: Sequence[Generation]) -> list[ChatGeneration]:
 
 def _copied(chunk: ChatGenerationChunk) -> ChatGenerationChunk:
     """The chunk as it arrived: core and the reader of the stream write into theirs."""
-    message = chunk.message
-    own = message.model_copy(update={"response_metadata": dict(message.response_metadata)})
-    return chunk.model_copy(update={"message": own})
+    return chunk.model_copy(update={"message": chunk.message.model_copy(deep=True)})
 
 
 def _whole(chunks: Sequence[ChatGenerationChunk]) -> list[ChatGeneration]:

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from llmops_langchain.cache.asking import aguarded, arguments, guarded, inside, is_inside
 from llmops_langchain.cache.call import Call
-from llmops_langchain.cache.naming import Laid
+from llmops_langchain.cache.naming import Laid, laid_over
 from llmops_langchain.cache.replay import pieces
 from llmops_langchain.ledger import current_scope
 from llmops_langchain.wrapping import call_parts
@@ -41,15 +41,16 @@ class CachedTexts(_TextModel):
     ) -> LLMResult:
         base = super()._generate  # type: ignore[safe-super]  # a concrete model lies below
         asked = arguments(base, stop, run_manager, kwargs)
-        if is_inside(self):
+        laid = laid_over(self)
+        if laid is None or is_inside(self):
             return base(prompts, **asked)
-        cache = self._llmops[CachedTexts].cache
-        calls = [self._llmops_call(prompt, run_manager, stop, kwargs) for prompt in prompts]
+        cache = laid.cache
+        calls = [self._llmops_call(laid, prompt, run_manager, stop, kwargs) for prompt in prompts]
         found = [_marked(cache.find(call)) for call in calls]
         missing = [prompt for prompt, hit in zip(prompts, found, strict=True) if hit is None]
         if not missing:
             return LLMResult(generations=found)
-        with inside(self):
+        with inside(self, None):
             result = base(missing, **asked)
         whole, told = _merged(calls, found, result)
         for call, generations in told:
@@ -66,15 +67,16 @@ class CachedTexts(_TextModel):
     ) -> LLMResult:
         base = super()._agenerate
         asked = arguments(base, stop, run_manager, kwargs)
-        if is_inside(self):
+        laid = laid_over(self)
+        if laid is None or is_inside(self):
             return await base(prompts, **asked)
-        cache = self._llmops[CachedTexts].cache
-        calls = [self._llmops_call(prompt, run_manager, stop, kwargs) for prompt in prompts]
+        cache = laid.cache
+        calls = [self._llmops_call(laid, prompt, run_manager, stop, kwargs) for prompt in prompts]
         found = [_marked(await cache.afind(call)) for call in calls]
         missing = [prompt for prompt, hit in zip(prompts, found, strict=True) if hit is None]
         if not missing:
             return LLMResult(generations=found)
-        with inside(self):
+        with inside(self, None):
             result = await base(missing, **asked)
         whole, told = _merged(calls, found, result)
         for call, generations in told:
@@ -91,16 +93,17 @@ class CachedTexts(_TextModel):
     ) -> Iterator[GenerationChunk]:
         base = super()._stream
         ask = partial(base, prompt, **arguments(base, stop, run_manager, kwargs))
-        if is_inside(self):
+        laid = laid_over(self)
+        if laid is None or is_inside(self):
             yield from ask()
             return
-        cache = self._llmops[CachedTexts].cache
-        call = self._llmops_call(prompt, run_manager, stop, kwargs)
+        cache = laid.cache
+        call = self._llmops_call(laid, prompt, run_manager, stop, kwargs)
         if (hit := _marked(cache.find(call))) is not None:
             yield from _pieces(hit[0])
             return
         chunks = []
-        for chunk in guarded(self, ask):
+        for chunk in guarded(self, call, ask):
             chunks.append(chunk)
             yield chunk
         cache.answered(call, _joined(chunks))
@@ -115,36 +118,38 @@ class CachedTexts(_TextModel):
     ) -> AsyncIterator[GenerationChunk]:
         base = super()._astream
         ask = partial(base, prompt, **arguments(base, stop, run_manager, kwargs))
-        if is_inside(self):
+        laid = laid_over(self)
+        if laid is None or is_inside(self):
             async for chunk in ask():
                 yield chunk
             return
-        cache = self._llmops[CachedTexts].cache
-        call = self._llmops_call(prompt, run_manager, stop, kwargs)
+        cache = laid.cache
+        call = self._llmops_call(laid, prompt, run_manager, stop, kwargs)
         if (hit := _marked(await cache.afind(call))) is not None:
             for chunk in _pieces(hit[0]):
                 yield chunk
             return
         chunks = []
-        async for chunk in aguarded(self, ask):
+        async for chunk in aguarded(self, call, ask):
             chunks.append(chunk)
             yield chunk
         await cache.aanswered(call, _joined(chunks))
 
     def _llmops_call(
         self,
+        laid: Laid,
         prompt: str,
         run_manager: BaseRunManager | None,
         stop: list[str] | None,
         kwargs: Mapping[str, Any],
     ) -> Call | None:
-        laid = self._llmops[CachedTexts]
         metadata = run_manager.metadata if run_manager else {}
         return laid.cache.call(
             lambda owner: call_parts(
                 self, prompt, scope=owner, settled=laid.settled, stop=stop, **kwargs
             ),
-            current_scope().filled_from(metadata),
+            current_scope(),
+            metadata,
         )
 
 
@@ -160,14 +165,22 @@ def _merged(
     calls: Sequence[Call | None], found: Sequence[list[Generation] | None], result: LLMResult
 ) -> tuple[LLMResult, list[tuple[Call | None, list[Generation]]]]:
     """All answers in the order of the prompts, and those to keep."""
-    fresh = iter(result.generations)
-    answers = [next(fresh) if hit is None else hit for hit in found]
-    told = [
-        (call, answer)
-        for call, hit, answer in zip(calls, found, answers, strict=True)
-        if hit is None
-    ]
-    return LLMResult(generations=answers, llm_output=result.llm_output), told
+    asked = [call for call, hit in zip(calls, found, strict=True) if hit is None]
+    told = list(zip(asked, result.generations, strict=True))
+    if len(asked) == len(calls):
+        return result, told
+    fresh = iter(_with_usage(result))
+    return LLMResult(generations=[hit or next(fresh) for hit in found]), told
+
+
+def _with_usage(result: LLMResult) -> list[list[Generation]]:
+    """The answers, the first with what all of them used.
+
+    Core tells `llm_output` to the run of the first prompt, and that one may be a hit.
+    """
+    first, *others = result.generations
+    used = {**(first[0].generation_info or {}), **(result.llm_output or {})}
+    return [[first[0].model_copy(update={"generation_info": used}), *first[1:]], *others]
 
 
 def _pieces(hit: Generation) -> Iterator[GenerationChunk]:

@@ -6,6 +6,7 @@ not fit raises, and the cache counts it as a miss.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -201,11 +202,10 @@ def _fields(generation: Generation) -> list[Any]:
     # `ChatGeneration.model_dump` drops `usage_metadata` and `tool_calls`: dump the message.
     fields = generation.message.model_dump(exclude_defaults=True)
     fields["content"] = generation.message.content
-    for name in (
-        "type",
-        "chunk_position",
-        "tool_call_chunks",
-    ):  # of streams: a kept answer is whole
+    if extra := generation.message.additional_kwargs:
+        fields["additional_kwargs"] = extra  # pydantic would write objects in it without aliases
+    # The last two are of streams: a kept answer is whole.
+    for name in ("type", "chunk_position", "tool_call_chunks"):
         fields.pop(name, None)
     kind = generation.message.type.removesuffix("MessageChunk").lower()
     if kind not in _MESSAGES:
@@ -229,6 +229,9 @@ def _check_arguments(tool_calls: list[Any] | None) -> None:
 def _plain(value: object) -> Any:
     """What JSON does not know: OpenAI's structured answers carry a pydantic object."""
     if isinstance(value, BaseModel):
-        return value.model_dump()
+        plain = value.model_dump(by_alias=True)
+        with suppress(ValueError):  # a parser makes the object again, just like this
+            if type(value)(**plain) == value:
+                return plain
     msg = f"{type(value).__name__!r} is not JSON"
     raise TypeError(msg)

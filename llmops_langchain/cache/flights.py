@@ -11,19 +11,29 @@ from llmops_langchain.cache.store import Entry
 __all__ = ["Flight", "Flights"]
 
 _STALLED = 5.0
-"""Seconds without a chunk after which nobody waits for a stream any longer: its reader may have
-gone without closing it."""
+"""Seconds that a chunk is in the hands of a stream's reader after which nobody waits for the stream
+any longer: the reader may have gone without closing it."""
+
+_ALIVE = 1.0
+"""Seconds in which a loop must take up a call for a thread to wait for one of its tasks."""
 
 
 class Flight:
     """One call that is being made in this process, and its outcome for those who wait.
 
     Args:
+        generation: The store's generation when the call began: who begins after an invalidation
+            does not wait for an answer from before it.
         needs_worker: The call is made by asyncio in a thread of the loop's own executor. A thread
             that waits may be the one it needs, so threads do not wait for it.
+        is_last: It was made by one who had waited in vain: if it fails too, nobody waits for a
+            third, and each asks.
     """
 
-    def __init__(self, *, needs_worker: bool = False) -> None:
+    def __init__(
+        self, generation: int | None, *, needs_worker: bool = False, is_last: bool = False
+    ) -> None:
+        self.generation = generation
         self.entry: Entry | None = None
         """The answer, once it is there."""
         self.try_again = False
@@ -32,22 +42,30 @@ class Flight:
         # Running: a waiter that is cancelled must not cancel it for the others.
         self._done.set_running_or_notify_cancel()
         self._loop = _running_loop()
-        self._needs_worker = needs_worker
-        self._beat_at: float | None = None
+        self._needs_worker, self._is_last = needs_worker, is_last
+        self._handed_at: float | None = None
 
     @property
     def has_landed(self) -> bool:
         """Whether its outcome has been told."""
         return self._done.done()
 
-    def beat(self) -> None:
-        """Another chunk of the answer arrived."""
-        self._beat_at = time.monotonic()
+    def is_of(self, generation: int | None) -> bool:
+        """Whether nothing was invalidated since it began, as far as anybody knows."""
+        return None in (self.generation, generation) or self.generation == generation
 
-    def land(self, entry: Entry | None = None, *, try_again: bool = False) -> None:
+    def handed(self) -> None:
+        """A chunk of the answer is in the hands of its reader."""
+        self._handed_at = time.monotonic()
+
+    def taken_back(self) -> None:
+        """The reader asks for the next one: from now on the model is waited for."""
+        self._handed_at = None
+
+    def land(self, entry: Entry | None = None, *, failed: bool = False) -> None:
         """Tell those who wait; what is told first stands."""
         if not self._done.done():
-            self.entry, self.try_again = entry, try_again
+            self.entry, self.try_again = entry, failed and not self._is_last
             self._done.set_result(None)
 
     def waiting(self, until: float) -> Steps[bool]:
@@ -61,35 +79,57 @@ class Flight:
         return True
 
     def _is_stalled(self) -> bool:
-        return self._beat_at is not None and time.monotonic() - self._beat_at > _STALLED
+        handed_at = self._handed_at
+        return handed_at is not None and time.monotonic() - handed_at > _STALLED
 
     def _needs_this_thread(self) -> bool:
         """Whether the call cannot go on while this thread waits for it."""
-        return self._loop is not None and (self._needs_worker or self._loop is _running_loop())
+        if self._loop is None:
+            return False
+        return self._needs_worker or self._loop is _running_loop() or not _is_alive(self._loop)
 
 
 class Flights:
     """The calls that are being made, by key."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # The collector may end an abandoned stream, and so call `leave`, inside `join`.
+        self._lock = threading.RLock()
         self._by_key: dict[bytes, Flight] = {}
 
-    def join(self, key: bytes, *, needs_worker: bool = False) -> tuple[Flight, bool]:
+    def join(
+        self,
+        key: bytes,
+        generation: int | None,
+        *,
+        needs_worker: bool = False,
+        is_last: bool = False,
+    ) -> tuple[Flight, bool]:
         """The flight of this key, and whether the caller is to make the call."""
+        own = Flight(generation, needs_worker=needs_worker, is_last=is_last)
         with self._lock:
             flight = self._by_key.get(key)
-            if flight is not None:
+            if flight is not None and flight.is_of(generation):
                 return flight, False
-            flight = self._by_key[key] = Flight(needs_worker=needs_worker)
-            return flight, True
+            self._by_key[key] = own
+            return own, True
 
     def leave(self, key: bytes, flight: Flight) -> None:
         """Let the next equal call be made anew, and those who still wait make it."""
         with self._lock:
             if self._by_key.get(key) is flight:
                 del self._by_key[key]
-        flight.land(try_again=True)
+        flight.land(failed=True)
+
+
+def _is_alive(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a loop runs what it is given; one that waits for this thread does not."""
+    heard = threading.Event()
+    try:
+        loop.call_soon_threadsafe(heard.set)
+    except RuntimeError:  # it is closed
+        return False
+    return heard.wait(_ALIVE)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -1,19 +1,33 @@
 """The parts of a call's key, as the model at hand names its calls."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.callbacks.base import BaseCallbackManager
+from langchain_core.language_models import (
+    BaseChatModel,
+    BaseLanguageModel,
+    BaseLLM,
+    LanguageModelInput,
+)
 from langchain_core.load import dumps
 from langchain_core.rate_limiters import BaseRateLimiter
-from langchain_core.runnables import Runnable, RunnableBinding
+from langchain_core.runnables import (
+    Runnable,
+    RunnableBinding,
+    RunnableConfig,
+    RunnableSequence,
+)
+from langchain_core.runnables.config import ensure_config, merge_configs
 
+from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.wrapping import CallParts, call_parts, core_parts
 
 if TYPE_CHECKING:
     from llmops_langchain.cache.response_cache import ResponseCache
 
-__all__ = ["Laid", "laid_over", "parts_of"]
+__all__ = ["Laid", "asked_model", "laid_over", "metadata_of", "parts_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +41,27 @@ class Laid:
     """The model's own rate limiter: hits do not wait for it."""
 
 
-def laid_over(model: BaseChatModel) -> Laid | None:
+def laid_over(model: BaseLanguageModel[Any]) -> Laid | None:
     """What was laid over the model by `cached`; `None` if nothing was."""
     layers = (getattr(model, "_llmops", None) or {}).values()
     return next((each for each in layers if isinstance(each, Laid)), None)
+
+
+def asked_model(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    """The model that is asked, with its bindings; structured output is a chain that begins with it.
+
+    Raises:
+        ConfigurationError: If there is none.
+    """
+    if isinstance(model, RunnableSequence):
+        return asked_model(model.first)
+    bound = model
+    while isinstance(bound, RunnableBinding):
+        bound = bound.bound
+    if not isinstance(bound, BaseChatModel | BaseLLM):
+        msg = f"a language model is needed, got {type(bound).__name__!r}: give the one it asks"
+        raise ConfigurationError(msg)
+    return model
 
 
 def parts_of(
@@ -39,21 +70,30 @@ def parts_of(
     """The parts under which the answer to `asked` would be kept.
 
     Raises:
-        TypeError: If there is no chat model, or the call has no key.
+        TypeError: If the call has no key.
     """
     if isinstance(model, RunnableBinding):
         return parts_of(model.bound, asked, owner, **{**model.kwargs, **parameters})
-    if not isinstance(model, BaseChatModel):
-        msg = f"a language model is needed, got {type(model).__name__!r}"
-        raise TypeError(msg)
-    messages = model._convert_input(asked).to_messages()  # noqa: SLF001 - what `invoke` does
-    laid = laid_over(model)
+    assert isinstance(model, BaseChatModel | BaseLLM)  # noqa: S101 - `asked_model` saw to it
+    laid, prompt = laid_over(model), model._convert_input(asked)  # noqa: SLF001 - what `invoke` does
+    said = prompt.to_messages() if isinstance(model, BaseChatModel) else prompt.to_string()
     if laid is not None:
-        return call_parts(model, messages, scope=owner, settled=laid.settled, **parameters)
+        return call_parts(model, said, scope=owner, settled=laid.settled, **parameters)
     # What core shows to `set_llm_cache`.
+    if isinstance(model, BaseLLM):
+        told = str(sorted({**model.asdict(), "stop": parameters.get("stop")}.items()))
+        return core_parts(prompt.to_string(), told, scope=owner)
     told = model._get_llm_string(**parameters)  # noqa: SLF001
-    return core_parts(dumps([_without_id(each) for each in messages]), told, scope=owner)
+    written = dumps([each.model_copy(update={"id": None}) for each in prompt.to_messages()])
+    return core_parts(written, told, scope=owner)
 
 
-def _without_id(message: Any) -> Any:
-    return message.model_copy(update={"id": None})
+def metadata_of(model: Runnable[Any, Any], config: RunnableConfig | None) -> Mapping[str, Any]:
+    """The metadata that core's run manager will have: the caller's, then the model's own."""
+    if isinstance(model, RunnableBinding):
+        return metadata_of(model.bound, merge_configs(model.config, config))
+    whole = ensure_config(config)
+    callbacks = whole.get("callbacks")
+    inherited = callbacks.metadata if isinstance(callbacks, BaseCallbackManager) else {}
+    own = model.metadata if isinstance(model, BaseLanguageModel) else {}
+    return {**inherited, **(whole.get("metadata") or {}), **(own or {})}

@@ -9,7 +9,14 @@ from typing import get_args
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.ledger import Share, holding
 
-__all__ = ["CacheOptions", "cache_options", "check_share", "checked_ttl", "current_options"]
+__all__ = [
+    "CacheOptions",
+    "cache_options",
+    "check_share",
+    "check_tags",
+    "checked_ttl",
+    "current_options",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +96,7 @@ def checked_ttl(ttl: float | None) -> float | None:
     Raises:
         ConfigurationError: If it is not positive.
     """
-    if ttl is not None and not ttl > 0:
+    if ttl is not None and not (isinstance(ttl, int | float) and ttl > 0):
         msg = f"`ttl` is in seconds and must be positive, got {ttl!r}"
         raise ConfigurationError(msg)
     return None if ttl == float("inf") else ttl
@@ -97,11 +104,21 @@ def checked_ttl(ttl: float | None) -> float | None:
 
 def _check(ttl: float | None, tags: Collection[str], share: str | None) -> None:
     checked_ttl(ttl)
-    if isinstance(tags, str) or not all(isinstance(tag, str) and tag for tag in tags):
-        msg = f"`tags` is a list of texts, got {tags!r}"
-        raise ConfigurationError(msg)
+    check_tags(tags)
     if share is not None:
         check_share(share)
+
+
+def check_tags(tags: Collection[str]) -> None:
+    """Refuse what is no list of tags.
+
+    Raises:
+        ConfigurationError: If it is none.
+    """
+    is_listed = isinstance(tags, Collection) and not isinstance(tags, str)
+    if not is_listed or not all(isinstance(tag, str) and tag for tag in tags):
+        msg = f"tags are a list of texts, got {tags!r}"
+        raise ConfigurationError(msg)
 
 
 def check_share(share: str) -> None:

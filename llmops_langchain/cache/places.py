@@ -1,7 +1,5 @@
 """Which store the settings ask for."""
 
-import logging
-
 from llmops_langchain.cache.memory_store import MemoryStore
 from llmops_langchain.cache.redis_store import RedisStore
 from llmops_langchain.cache.sql_store import SqlStore
@@ -10,8 +8,6 @@ from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.storage import Database
 
 __all__ = ["store_for"]
-
-logger = logging.getLogger(__name__)
 
 _REDIS = ("redis://", "rediss://", "unix://", "valkey://", "valkeys://")
 
@@ -33,17 +29,19 @@ def store_for(
         MissingExtraError: If the server's client is not installed.
     """
     if not may_write:
-        logger.warning(
-            "`require_encryption` is set and there is no `encryption_key`: "
-            "answers are kept in this process' memory alone"
-        )
         return MemoryStore(max_bytes=max_bytes)
     if url is None:
         return SqlStore(database, space=space, max_bytes=max_bytes)
     if not url.startswith(_REDIS):
-        msg = "`cache_url` must be `redis://…` or `valkey://…`; leave it out for the database"
+        msg = (
+            "`cache_url` must be `redis[s]://…`, `valkey[s]://…` or `unix://…`; "
+            "leave it out for the database"
+        )
         raise ConfigurationError(msg)
     if max_bytes is not None:
         msg = "`cache_max_bytes` is for a database: set `maxmemory` on the server instead"
         raise ConfigurationError(msg)
-    return RedisStore(url, space=space)
+    # The client knows Valkey's protocol, but not its name.
+    return RedisStore(
+        f"redis{url.removeprefix('valkey')}" if url.startswith("valkey") else url, space=space
+    )

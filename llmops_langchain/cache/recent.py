@@ -40,6 +40,8 @@ class RecentAnswers:
         with self._lock:
             if key in self._entries:
                 self._drop(key)
+            if len(entry.value) > _MAX_BYTES:
+                return  # all others would have to go for it
             self._entries[key] = entry
             self._bytes += len(entry.value)
             while len(self._entries) > self._max_items or self._bytes > _MAX_BYTES:

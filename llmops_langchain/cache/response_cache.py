@@ -1,24 +1,32 @@
 """A LangChain cache that bills nothing twice, hands out copies, and never breaks a call."""
 
 import logging
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+import threading
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Self
 
 from langchain_core.caches import RETURN_VAL_TYPE, BaseCache
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.outputs import Generation
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableConfig
 from typing_extensions import override
 
 from llmops_langchain.cache.call import Call
 from llmops_langchain.cache.codec import decode_hit
 from llmops_langchain.cache.explain import Explanation, explain
 from llmops_langchain.cache.keeping import written
-from llmops_langchain.cache.naming import parts_of
-from llmops_langchain.cache.options import check_share, checked_ttl, current_options
+from llmops_langchain.cache.naming import asked_model, metadata_of, parts_of
+from llmops_langchain.cache.options import (
+    CacheOptions,
+    check_share,
+    check_tags,
+    checked_ttl,
+    current_options,
+)
 from llmops_langchain.cache.packing import Packer
 from llmops_langchain.cache.shelf import Shelf
 from llmops_langchain.cache.sql_store import SqlStore
@@ -94,6 +102,9 @@ class ResponseCache(BaseCache):
         disabled: bool = False,
         clock: Clock = system_clock,
     ) -> None:
+        if not isinstance(store, Database) and not hasattr(store, "claim"):
+            msg = f"a `Database` or a store is needed, such as `MemoryStore()`, got {store!r}"
+            raise ConfigurationError(msg)
         _check_not_negative(max_items=max_items, wait=wait)
         check_share(share)
         self._ttl, self._share, self._prices = checked_ttl(ttl), share, prices
@@ -106,14 +117,17 @@ class ResponseCache(BaseCache):
             max_items=max_items,
             clock=clock,
             on_error=partial(self._count, "errors"),
+            on_unreadable=partial(self._count, "unreadable"),
         )
         self._turns = Turns(self._shelf, self._serving, wait=wait)
-        self._looked_up: OrderedDict[bytes, int | None] = OrderedDict()
+        self._looked_up: OrderedDict[bytes, deque[int | None]] = OrderedDict()
+        self._noting = threading.Lock()
         on_fork(self)
 
     def after_fork(self) -> None:
         """Start anew: another thread of the parent may have held a lock, and counts are its own."""
         self._tally = Tally()
+        self._noting = threading.Lock()
         self._turns.after_fork()
 
     def __deepcopy__(self, _memo: object) -> Self:
@@ -155,14 +169,17 @@ class ResponseCache(BaseCache):
             tag: As given to `cache_options(tags=…)`; workspaces share their names.
 
         Raises:
+            ConfigurationError: If it is no text.
             StorageError: If the store cannot do it.
         """
+        tags = (tag,) if isinstance(tag, str) else tag
+        check_tags(tags)
         if not self._disabled:
-            self._shelf.invalidate((tag,) if isinstance(tag, str) else tag)
+            self._shelf.invalidate(tags)
 
     async def ainvalidate(self, tag: str | Collection[str]) -> None:
         """`invalidate` in a worker thread."""
-        await arun(_once(partial(self.invalidate, tag)), self._shelf.workers)
+        await Blocking(partial(self.invalidate, tag)).arun(self._shelf.workers)
 
     def stats(self) -> CacheStats:
         """What this cache did in this process."""
@@ -172,6 +189,7 @@ class ResponseCache(BaseCache):
         self,
         model: Runnable[Any, Any],
         messages: LanguageModelInput,
+        config: RunnableConfig | None = None,
         *,
         stop: list[str] | None = None,
         **kwargs: Any,
@@ -182,39 +200,54 @@ class ResponseCache(BaseCache):
             model: The model as the app calls it: wrapped by `ops.cached`, or plain under
                 `set_llm_cache`; with its tools bound.
             messages: What it would be asked.
+            config: As in `invoke`: its metadata may name whose answer it is.
             stop: As in `invoke`.
             kwargs: As in `invoke`.
+
+        Raises:
+            ConfigurationError: If `model` is no model, nor a chain that begins with one.
         """
-        if self._disabled:
-            return Explanation(status="no key", reason="the cache is switched off")
-        owner = current_scope().owner(current_options().share or self._share)
+        options, model = current_options(), asked_model(model)
+        if self._disabled or options.bypass or options.refresh:
+            return Explanation(status="miss", reason="the cache is switched off for this call")
+        scope = current_scope().filled_from(metadata_of(model, config))
+        owner = scope.owner(options.share or self._share)
         if owner is None:
             return Explanation(status="no key", reason="the scope names no one to share with")
         try:
             parts = parts_of(model, messages, owner, stop=stop, **kwargs)
         except (TypeError, ValueError) as error:
             return Explanation(status="no key", reason=str(error))
-        found = self._shelf.peek(parts.key)
+        call = Call(key=parts.key, parts=parts, options=options, ttl=None)
+        try:
+            found = self._shelf.peek(call.key)
+        except ValueError as error:
+            return Explanation(status="miss", reason=f"the answer is kept, but {error}")
+        if found is None and self._shelf.is_away:
+            return Explanation(status="miss", reason="the store does not answer, see the log")
         kept = [found] if found else self._shelf.newest(_MOST_COMPARED)
-        return explain(parts.fingerprint, kept, now=self._clock())
+        return explain(parts.fingerprint, kept, now=self._clock(), accepts=call.accepts)
 
-    def call(self, name: Callable[[str], CallParts], scope: Scope) -> Call | None:
+    def call(
+        self,
+        name: Callable[[str], CallParts],
+        scope: Scope,
+        metadata: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Call | None:
         """The call that `name` makes of its owner; `None` if it is not to be cached.
 
         Args:
             name: Given whose answer it is, returns the parts of the key, or raises `TypeError`.
             scope: For whom the call is made.
+            metadata: LangChain's, for what the scope leaves open.
         """
         if self._disabled:
             return None
         options = current_options()
-        owner = None if options.bypass else scope.owner(options.share or self._share)
-        parts = None if owner is None else self._parts(partial(name, owner))
-        if parts is None:
+        named = None if options.bypass else self._named(name, scope, metadata, options)
+        if named is None:
             self._count("bypassed")
-            return None
-        ttl = self._ttl if options.ttl is None else checked_ttl(options.ttl)
-        return Call(key=parts.key, parts=parts, options=options, ttl=ttl)
+        return named
 
     def find(self, call: Call | None) -> list[Generation] | None:
         """The answer to `call`, marked as a hit; nobody waits for another's call here."""
@@ -294,12 +327,22 @@ class ResponseCache(BaseCache):
     def _note_miss(self, call: Call) -> None:
         """Count it, and remember the generation that the model's answer will belong to."""
         self._count("misses")
-        self._looked_up[call.key] = self._shelf.generation
-        while len(self._looked_up) > _MOST_LOOKUPS:
-            self._looked_up.popitem(last=False)
+        with self._noting:
+            self._looked_up.setdefault(call.key, deque(maxlen=_MOST_TOLD)).append(
+                self._shelf.generation
+            )
+            while len(self._looked_up) > _MOST_LOOKUPS:
+                self._looked_up.popitem(last=False)
 
     def _missed(self, call: Call | None) -> Turn:
-        return Turn(call, seen=self._looked_up.pop(call.key, None) if call else None)
+        """The turn of an answer; of several lookups it is taken for that of the first."""
+        seen = self._shelf.generation
+        with self._noting:
+            if call is not None and (noted := self._looked_up.get(call.key)):
+                seen = noted.popleft()
+                if not noted:
+                    del self._looked_up[call.key]
+        return Turn(call, seen=seen)
 
     def _serving(self, call: Call, entry: Entry, *, joined: bool) -> Steps[list[Generation] | None]:
         """The entry as a hit; `None` if the call does not accept it, or it cannot be read."""
@@ -310,7 +353,7 @@ class ResponseCache(BaseCache):
         try:
             hit = decode_hit(entry.value, tier="exact", age=age)
         except ValueError:
-            self._count("errors")
+            self._count("unreadable")
             return None
         if not call.options.tags <= entry.tags:
             yield Blocking(partial(self._shelf.tag, call.key, entry, call.options.tags))
@@ -329,16 +372,28 @@ class ResponseCache(BaseCache):
             turn.land(None)
             return
         entry = call.entry(value, self._clock())
-        turn.land(entry)
         kept = yield Blocking(partial(self._shelf.save, call.key, entry, seen=turn.seen))
+        # Not before: who is given it may have tags to add to what is stored.
+        turn.land(entry if kept else None)
         self._count("stored" if kept else "refused")
 
     def _core_call(self, prompt: str, llm_string: str) -> Call | None:
         return self.call(lambda owner: core_parts(prompt, llm_string, scope=owner), current_scope())
 
-    def _parts(self, name: Callable[[], CallParts]) -> CallParts | None:
+    def _named(
+        self,
+        name: Callable[[str], CallParts],
+        scope: Scope,
+        metadata: Mapping[str, Any],
+        options: CacheOptions,
+    ) -> Call | None:
         try:
-            return name()
+            owner = scope.filled_from(metadata).owner(options.share or self._share)
+            if owner is None:
+                return None
+            parts = name(owner)
+            ttl = self._ttl if options.ttl is None else checked_ttl(options.ttl)
+            return Call(key=parts.key, parts=parts, options=options, ttl=ttl)
         except Exception as error:  # noqa: BLE001 - an odd message or model must not break the user's call
             # A `TypeError` names a type or a setting; the text of others may quote a value.
             said = str(error) if isinstance(error, TypeError) else type(error).__name__
@@ -349,10 +404,6 @@ class ResponseCache(BaseCache):
 
     def _count(self, name: str) -> None:
         self._tally.add(name)
-
-
-def _once(call: Callable[[], None]) -> Steps[None]:
-    yield Blocking(call)
 
 
 def _check_not_negative(**values: float) -> None:

@@ -17,7 +17,6 @@ from llmops_langchain.cache.packing import Packer
 from llmops_langchain.cache.recent import RecentAnswers
 from llmops_langchain.cache.store import Entry, Store
 from llmops_langchain.clock import Clock
-from llmops_langchain.errors import StorageError
 from llmops_langchain.storage.fork import on_fork
 from llmops_langchain.storage.types import new_id
 
@@ -44,6 +43,7 @@ class Shelf:
         max_items: Entries kept in memory in front of it; 0 for none.
         clock: Returns seconds since the Unix epoch.
         on_error: Called for each failure.
+        on_unreadable: Called for each value that is damaged, or of another encryption key.
     """
 
     def __init__(
@@ -54,9 +54,10 @@ class Shelf:
         max_items: int,
         clock: Clock,
         on_error: Callable[[], None],
+        on_unreadable: Callable[[], None],
     ) -> None:
         self._store, self._packer, self._max_items = store, packer, max_items
-        self._clock, self._on_error = clock, on_error
+        self._clock, self._on_error, self._on_unreadable = clock, on_error, on_unreadable
         self._breaker = Breaker(clock)
         self.after_fork()
         on_fork(self)
@@ -66,6 +67,7 @@ class Shelf:
         self._recent = RecentAnswers(self._max_items)
         self._owner = str(new_id())
         self._claims: set[bytes] = set()
+        self._left: set[bytes] = set()
         self._used: set[bytes] = set()
         self._looks = 0
         self._starting = threading.Lock()
@@ -120,6 +122,7 @@ class Shelf:
         won = self._safely(lambda: self._store.claim(key, self._owner, now=now, until=now + _CLAIM))
         if won:
             self._claims.add(key)
+            self._left.discard(key)
         return won is not False
 
     def release(self, key: bytes) -> None:
@@ -129,10 +132,12 @@ class Shelf:
             self._safely(lambda: self._store.release(key, self._owner))
 
     def release_soon(self, key: bytes) -> None:
-        """`release` in a worker thread: the call failed, or its answer is not kept."""
+        """`release` at the next look around: the call failed, or its answer is not kept.
+
+        It waits for nothing and takes no lock: the collector may call it anywhere.
+        """
         if key in self._claims:
-            with suppress(RuntimeError):  # the interpreter ends, and the claim with it
-                self.workers.submit(self.release, key)
+            self._left.add(key)
 
     def clear(self) -> None:
         """Drop every entry.
@@ -156,9 +161,21 @@ class Shelf:
         finally:
             self._recent = RecentAnswers(self._max_items)
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the store failed a moment ago and is left alone."""
+        return self._breaker.is_open
+
     def peek(self, key: bytes) -> Entry | None:
-        """The entry, fresh or stale, as far as this process can see."""
-        return self._recent.get(key, self._clock()) or self._safely(lambda: self._store.get(key))
+        """The entry, fresh or stale, as far as this process can see.
+
+        Raises:
+            ValueError: If it is there and cannot be read.
+        """
+        found = self._recent.get(key, self._clock())
+        if found is None and (found := self._safely(lambda: self._store.get(key))) is not None:
+            self._packer.unpack(key, found.value)
+        return found
 
     def newest(self, limit: int) -> Sequence[Entry]:
         """The entries used last; those in memory if the store cannot say."""
@@ -167,27 +184,36 @@ class Shelf:
 
     def look_around(self) -> None:
         """See what other processes did, and tell them that this one is still there."""
-        with suppress(StorageError):  # the next call that needs the store will say so
+        with suppress(Exception):  # the next call that needs the store will say so
             self._compare(self._store.generation())
+            while self._left:
+                self.release(self._left.pop())
             if self._claims:
                 self._store.renew(self._owner, until=self._clock() + _CLAIM)
             self._looks += 1
             if self._used and self._looks % _LOOKS_BETWEEN_TOUCHES == 0:
                 used, self._used = self._used, set()
-                self._store.touch(used, now=self._clock())
+                self._store.touch(frozenset(used), now=self._clock())
 
     def close(self) -> None:
-        """Stop looking around."""
+        """Stop looking around; calls go on, without threads of ours."""
         if self._watch is not None:
             self._watch.set()
+        self.workers.shutdown(wait=False)
 
     def _load(self, key: bytes) -> Entry | None:
         recent = self._recent
         packed = self._store.get(key)
         if packed is None or not packed.is_fresh(self._clock()):
             return None
+        try:
+            value = self._packer.unpack(key, packed.value)
+        except ValueError as error:
+            self._on_unreadable()
+            self._breaker.warn(error)
+            return None
         entry = Entry(  # `replace` would take a microsecond more
-            value=self._packer.unpack(key, packed.value),
+            value=value,
             created_at=packed.created_at,
             expires_at=packed.expires_at,
             fingerprint=packed.fingerprint,
@@ -209,7 +235,7 @@ class Shelf:
         return False
 
     def _compare(self, generation: int) -> None:
-        if self._generation not in (None, generation):
+        if self._generation != generation:
             self._recent = RecentAnswers(self._max_items)
         self._generation = generation
 
@@ -227,9 +253,9 @@ class Shelf:
         if self._watch is not None:
             return
         with self._starting:
-            if self._watch is None:
-                self._watch = _looking_around(self)
-        self._safely(lambda: self._compare(self._store.generation()))
+            if self._generation is None:
+                self._safely(lambda: self._compare(self._store.generation()))
+            self._watch = self._watch or self._safely(lambda: _looking_around(self))
 
 
 def _looking_around(shelf: Shelf) -> threading.Event:

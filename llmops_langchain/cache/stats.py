@@ -29,6 +29,8 @@ class CacheStats:
     """Answers kept."""
     refused: int = 0
     """Answers not kept: cut short, filtered, empty, not storable, or invalidated meanwhile."""
+    unreadable: int = 0
+    """Kept answers that were damaged or of another encryption key: misses, then replaced."""
     errors: int = 0
     """Lookups (misses too) and updates that failed; the model's answer was used instead."""
     hits_by_tier: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))

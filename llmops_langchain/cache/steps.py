@@ -43,7 +43,11 @@ class Blocking:
 
     async def arun(self, executor: Executor) -> Any:
         """Make it in a worker thread."""
-        return await asyncio.get_running_loop().run_in_executor(executor, self.call)
+        try:
+            made = asyncio.get_running_loop().run_in_executor(executor, self.call)
+        except RuntimeError:  # no thread can be started: at exit, or at the system's limit
+            return self.call()
+        return await made
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from langchain_core.outputs import Generation
 
+from llmops_langchain.cache.asking import is_led
 from llmops_langchain.cache.call import Call
 from llmops_langchain.cache.flights import Flight, Flights
 from llmops_langchain.cache.shelf import Shelf
@@ -14,6 +15,9 @@ from llmops_langchain.cache.steps import Blocking, Pause, Steps
 from llmops_langchain.cache.store import Entry
 
 __all__ = ["Turn", "Turns"]
+
+_MOST_ATTEMPTS = 2
+"""So often does one of those who wait ask while the others go on waiting."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
 """Seconds between two looks for the answer that another process asks for."""
@@ -46,10 +50,15 @@ class Turn:
         self.seen = seen
         """The store's generation before the model was asked."""
 
-    def beat(self) -> None:
-        """Another chunk of the answer arrived: those who wait go on waiting."""
+    def handed(self) -> None:
+        """A chunk of the answer is in the hands of its reader."""
         if self.flight is not None:
-            self.flight.beat()
+            self.flight.handed()
+
+    def taken_back(self) -> None:
+        """The reader asks for the next chunk."""
+        if self.flight is not None:
+            self.flight.taken_back()
 
     def land(self, entry: Entry | None) -> None:
         """Give the answer to those who wait; without one that can be kept each asks itself."""
@@ -83,13 +92,18 @@ class Turns:
         """
         if call is None:
             return Turn()
-        if call.options.refresh:
+        if call.options.refresh or is_led(call.key):
             return self._alone(call)
         if (answer := (yield from self._remembered(call))) is not None:
             return Turn(call, answer)
         until = time.monotonic() + self._wait
-        while True:
-            flight, leads = self._flights.join(call.key, needs_worker=needs_worker)
+        for attempt in range(_MOST_ATTEMPTS):
+            flight, leads = self._flights.join(
+                call.key,
+                self._shelf.generation,
+                needs_worker=needs_worker,
+                is_last=attempt == _MOST_ATTEMPTS - 1,
+            )
             if leads:
                 return (yield from self._lead(call, flight, until))
             landed = yield from flight.waiting(until)
@@ -97,7 +111,8 @@ class Turns:
                 answer = yield from self._serve(call, flight.entry, joined=True)
                 return Turn(call, answer) if answer is not None else self._alone(call)
             if not (landed and flight.try_again):
-                return self._alone(call)
+                break
+        return self._alone(call)
 
     def leave(self, turn: Turn) -> None:
         """End the turn: who still waits may ask, here and in the other processes."""
@@ -120,7 +135,8 @@ class Turns:
             self._leave(call, flight)
             raise
         if answer is None:
-            return Turn(call, flight=flight, seen=self._shelf.generation)
+            flight.generation = self._shelf.generation
+            return Turn(call, flight=flight, seen=flight.generation)
         flight.land(entry)
         self._leave(call, flight)
         return Turn(call, answer)

@@ -44,7 +44,7 @@ def read_answer(result: LLMResult) -> Answer:
     metadata = _metadata(message, said)
     tier = service_tier(said, metadata)
     return Answer(
-        usage=read_usage(metadata, tier) if metadata else _from_output(output),
+        usage=read_usage(metadata, tier) if metadata else _from_output(output or said),
         model=said.get("model_name") or said.get("model") or output.get("model_name") or None,
         tier=tier,
         cache_tier=_cache_tier(message, said, result),

@@ -1,6 +1,7 @@
 """Bring the tables to this code's version: once, under a lock, or as SQL for a person to run."""
 
 import io
+import logging
 import threading
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -55,6 +56,10 @@ def upgrade(connection: Connection, *, schema: str | None = None) -> None:
         # `IF NOT EXISTS` asks for the right to create schemas even if there is nothing to create.
         if schema is not None and not inspect(connection).has_schema(schema):
             connection.execute(CreateSchema(schema))
+    # Alembic tells each step at INFO, in the log of an app that did not ask for it.
+    told = logging.getLogger("alembic")
+    if told.level == logging.NOTSET:
+        told.setLevel(logging.WARNING)
     # Another process may have been first while this one waited for the lock.
     if not needs_upgrade(current_version(connection)):
         return

@@ -90,6 +90,9 @@ def _written(value: object) -> str | None:
         return None
 
 
+_CLIENTS = ("async_client", "client")
+
+
 @plain.register(BaseChatModel)
 @plain.register(BaseLLM)
 def _identity(model: BaseChatModel | BaseLLM) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -109,8 +112,22 @@ def _speaking(model_class: type[BaseChatModel | BaseLLM]) -> tuple[str, ...]:
     return tuple(
         name
         for name, field in fields
-        if speaks(name) and name not in SILENT_FIELDS and not field.exclude
+        if speaks(name)
+        and not field.exclude
+        and (name not in SILENT_FIELDS or (name in _CLIENTS and _is_own(model_class, name)))
     )
+
+
+def _is_own(model_class: type[BaseChatModel | BaseLLM], name: str) -> bool:
+    """Whether a field was declared outside of LangChain's packages.
+
+    There a client is made of the model's other settings. A class of the user's may be told apart
+    by its client alone: then that must be written down, or the call has no key.
+    """
+    declared = next(
+        each for each in model_class.__mro__ if name in vars(each).get("__annotations__", ())
+    )
+    return not declared.__module__.startswith("langchain")
 
 
 @lru_cache(maxsize=256)

@@ -7,7 +7,7 @@ of it: `isinstance(wrapped, ChatOpenAI)` holds, and so do `lc_id` and the name i
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from langchain_core.language_models import BaseChatModel, BaseLanguageModel, BaseLLM
 from langchain_core.runnables import Runnable, RunnableBinding
@@ -22,6 +22,9 @@ M = TypeVar("M", bound=Runnable[Any, Any])
 # Methods whose mere presence tells core that a model streams, and what a model must have of its own
 # for a layer to have them: async streaming falls back to the sync one.
 _STREAMING = {"_stream": ("_stream",), "_astream": ("_stream", "_astream")}
+
+# Core's own streams of events, which pass `_stream` by where a model has them.
+_NATIVE = {"_stream": "_stream_chat_model_events", "_astream": "_astream_chat_model_events"}
 
 
 def layered(
@@ -79,6 +82,11 @@ def is_swapped(candidate: type) -> bool:
     return "_llmops" in getattr(candidate, "__private_attributes__", {})
 
 
+def _refuse_pickling(_self: object, _protocol: object) -> NoReturn:
+    msg = "a wrapped model cannot be pickled: wrap it in the process that uses it"
+    raise TypeError(msg)
+
+
 @lru_cache(maxsize=256)
 def _subclass(base: type[BaseLanguageModel[Any]], layer: type) -> type[BaseLanguageModel[Any]]:
     """One subclass for each class and layer, under the name that traces and `lc_id` go by."""
@@ -87,10 +95,14 @@ def _subclass(base: type[BaseLanguageModel[Any]], layer: type) -> type[BaseLangu
         "__qualname__": base.__qualname__,
         "__doc__": base.__doc__,
         "_llmops": PrivateAttr(default=None),
+        "__reduce_ex__": _refuse_pickling,
     }
     core = BaseChatModel if issubclass(base, BaseChatModel) else BaseLLM
     for name, sources in _STREAMING.items():
         if all(getattr(base, each) is getattr(core, each) for each in sources):
             names[name] = getattr(core, name)
-    metaclass = cast("Any", type(base))
-    return cast("type[BaseLanguageModel[Any]]", metaclass(base.__name__, (layer, base), names))
+    made = cast("Any", type(base))(base.__name__, (layer, base), names)
+    for name, events in _NATIVE.items():
+        if name not in names and hasattr(base, events):
+            setattr(made, events, None)  # core takes the chunks instead, which the layer sees
+    return cast("type[BaseLanguageModel[Any]]", made)

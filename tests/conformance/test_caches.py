@@ -171,7 +171,7 @@ class TestOurPromises(EveryCache):
         cache.update("prompt", "model", said())
         spoil(place(), b"\x80\x05K\x01.")
         assert other.lookup("prompt", "model") is None
-        assert (other.stats().misses, other.stats().errors) == (1, 1)
+        assert (other.stats().misses, other.stats().unreadable) == (1, 1)
 
     def test_a_row_of_another_call_is_a_miss(self, cache, other, place) -> None:
         cache.update("another", "model", said("of another call"))

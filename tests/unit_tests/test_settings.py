@@ -84,3 +84,18 @@ def test_secrets_are_not_shown() -> None:
 
 def test_an_answer_may_be_kept_for_ever_by_the_environment() -> None:
     assert Settings.from_env({"LLMOPS_CACHE_TTL": "inf"}).cache_ttl == float("inf")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"cache_share": "all"}, {"cache_ttl": "soon"}, {"cache_max_bytes": "10MB"}, {"disabled": 7}],
+    ids=str,
+)
+def test_a_wrong_value_in_code_is_named_too(wrong) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        Settings(**wrong)
+
+
+@pytest.mark.parametrize("given", ["a,b", b"a,b", ("a", "b"), ["a", "b"], (b"a", b"b")], ids=repr)
+def test_keys_may_come_as_text_bytes_or_several(given) -> None:
+    assert Settings(encryption_key=given).encryption_key == ("a", "b")

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,7 +21,7 @@ from pydantic import BaseModel, PrivateAttr
 from typing_extensions import override
 
 from llmops_langchain import ConfigurationError, Database, ResponseCache
-from llmops_langchain.cache import cached
+from llmops_langchain.cache import MemoryStore, cached
 from llmops_langchain.ledger import track
 
 
@@ -472,3 +473,61 @@ def test_a_model_that_cannot_tell_its_settings_is_simply_asked(cache, caplog) ->
         "the answer"
     ] * 2
     assert "secret" not in caplog.text
+
+
+class Backend:
+    """Cannot be written down."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Ours(CountingModel):
+    """A class of one's own, whose client is all that tells it apart."""
+
+    client: Any = None
+
+    @override
+    def _message(self) -> AIMessage:
+        return AIMessage(getattr(self.client, "name", str(self.client)))
+
+
+@pytest.mark.parametrize("kind", [Backend, str])
+def test_models_that_differ_in_their_client_alone_do_not_share(cache, kind) -> None:
+    models = [cached(Ours(client=kind(name)), cache) for name in ("llama", "gpt")]
+    assert [model.invoke("q").content for model in models] == ["llama", "gpt"]
+
+
+def test_a_copy_that_core_makes_anew_is_simply_asked(cache) -> None:
+    model = cached(CountingModel(), cache)
+    anew = type(model)(model_name="other")
+    assert [anew.invoke("q").content for _ in "12"] == ["the answer"] * 2
+    assert anew.calls == 2
+
+
+def test_pickling_is_refused_with_the_way_out(cache) -> None:
+    with pytest.raises(TypeError, match="wrap it in the process that uses it"):
+        pickle.dumps(cached(CountingModel(), cache))
+
+
+def test_a_scope_that_cannot_be_written_down_does_not_break_the_call(cache) -> None:
+    model = cached(CountingModel(), cache)
+    config = {"metadata": {"workspace": "\ud800"}}
+    assert [model.invoke("q", config=config).content for _ in "12"] == ["the answer"] * 2
+
+
+def test_where_no_thread_can_be_started_calls_go_on(monkeypatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    model = cached(AsyncModel(), ResponseCache(MemoryStore()))
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert model.invoke("q").content == "the answer"
+    assert asyncio.run(model.ainvoke("other")).content == "the answer"
+
+
+def test_a_closed_cache_goes_on_answering(cache) -> None:
+    model = cached(AsyncModel(), cache)
+    cache.close()
+    assert model.invoke("q").content == asyncio.run(model.ainvoke("p")).content

@@ -191,3 +191,22 @@ def test_it_stays_what_it_was(cache) -> None:
     assert isinstance(model, FakeListLLM)
     assert (model.lc_id(), model._llm_type) == (plain.lc_id(), plain._llm_type)
     assert plain.cache is None
+
+
+def test_a_batch_that_begins_with_a_hit_is_billed_for_the_rest() -> None:
+    with LLMOps("sqlite://") as ops:
+        model = ops.cached(Counted())
+        with ops.track(project="warm"):
+            model.invoke("a")
+        with ops.track(project="batch"):
+            model.generate(["a", "b", "c"])
+        ops.flush()
+        cost = ops.analytics.cost(project="batch")
+    assert (cost.calls, cost.cache_hits) == (3, 1)
+    assert (cost.input_tokens, cost.output_tokens) == (20, 10)
+
+
+def test_a_copy_that_core_makes_anew_is_simply_asked(cache) -> None:
+    anew = type(cached(Streaming(), cache))()
+    assert ["".join(anew.stream("q")), anew.invoke("q")] == [TEXT, TEXT]
+    assert anew.calls == 2

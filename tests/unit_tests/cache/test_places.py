@@ -61,6 +61,11 @@ def test_a_bound_is_kept(tmp_path) -> None:
     assert model.calls == 200
 
 
+def test_a_server_may_be_called_valkey() -> None:
+    with LLMOps("sqlite://", Settings(cache_url="valkey://localhost:1/0")) as ops:
+        assert ops.cached(CountingModel()).invoke("q").content == "the answer"
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -18,7 +18,8 @@ from langgraph.graph import StateGraph, add_messages
 from models import USAGE, AsyncModel, CountingModel
 
 from llmops_langchain import CacheStats, ConfigurationError, Database, ResponseCache
-from llmops_langchain.cache import cached
+from llmops_langchain.cache import cached, recent
+from llmops_langchain.errors import StorageError
 from llmops_langchain.ledger import track
 
 
@@ -305,3 +306,58 @@ def test_a_closed_database_never_breaks_a_call(database, clock, caplog) -> None:
     assert cache.lookup("secret prompt", "model") == answer
     cache.lookup("other", "model")
     assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("lookups", [(2, 0), (1, 1), (2, 2)], ids=str)
+def test_no_answer_from_before_an_invalidation_is_kept(cache, lookups) -> None:
+    before, after = lookups
+    for _ in range(before):
+        cache.lookup("q", "model")
+    cache.clear()
+    for _ in range(after):
+        cache.lookup("q", "model")
+    for _ in range(before):
+        cache.update("q", "model", [Generation(text="from before")])
+    assert cache.lookup("q", "model") is None
+
+
+def test_what_was_kept_while_the_store_was_away_does_not_outlive_a_clear(database, clock) -> None:
+    cache = ResponseCache(database, clock=clock)
+    read, cache._shelf._store.generation = cache._shelf._store.generation, broken
+    cache.update("q", "model", [Generation(text="x")])
+    cache._shelf._store.generation = read
+    ResponseCache(database).clear()
+    cache._shelf.look_around()
+    assert cache.lookup("q", "model") is None
+
+
+def broken() -> int:
+    msg = "away"
+    raise StorageError(msg)
+
+
+def test_looking_around_survives_whatever_a_store_raises(cache) -> None:
+    cache.lookup("q", "model")
+    cache._shelf._store.generation = broken
+    cache._shelf.look_around()
+    cache._shelf._store.generation = lambda: 1 // 0
+    cache._shelf.look_around()
+
+
+def test_an_answer_larger_than_the_memory_pushes_nothing_out(cache, monkeypatch) -> None:
+    monkeypatch.setattr(recent, "_MAX_BYTES", 1_000)
+    cache.update("small", "model", [Generation(text="x")])
+    cache.update("large", "model", [Generation(text="x" * 2_000)])
+    assert cache._shelf.recent(next(iter(cache._shelf._recent._entries))) is not None
+
+
+@pytest.mark.parametrize("wrong", ["x", None, 1])
+def test_what_is_no_store_is_refused(wrong) -> None:
+    with pytest.raises(ConfigurationError, match="store"):
+        ResponseCache(wrong)
+
+
+@pytest.mark.parametrize("wrong", [1, [1], [""], ""])
+def test_what_is_no_tag_is_refused(cache, wrong) -> None:
+    with pytest.raises(ConfigurationError, match="tags"):
+        cache.invalidate(wrong)

@@ -86,13 +86,18 @@ class Watched(MemoryStore):
         return super().get(key)
 
 
+# Whoever waits where it should not waits for ever here, and the time-out tells.
+pytestmark = pytest.mark.timeout(60)
+_FOR_EVER = 1e6
+
+
 @pytest.fixture(params=["memory store", "database"])
 def cache(request: pytest.FixtureRequest) -> Iterator[ResponseCache]:
     if request.param == "memory store":
-        yield ResponseCache(MemoryStore())
+        yield ResponseCache(MemoryStore(), wait=_FOR_EVER)
         return
     with Database("sqlite://") as database:
-        yield ResponseCache(database)
+        yield ResponseCache(database, wait=_FOR_EVER)
 
 
 def at_once(number: int, call: Any) -> list[Any]:
@@ -247,7 +252,7 @@ async def test_a_sync_call_on_the_loop_does_not_wait_for_a_task_of_it(cache) -> 
 async def test_a_thread_does_not_wait_for_a_task_that_needs_it() -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     store = Watched()
-    model = cached(CountingModel(), ResponseCache(store))
+    model = cached(CountingModel(), ResponseCache(store, wait=_FOR_EVER))
 
     def follow() -> Any:
         assert store.asked.wait(30)  # the leader's flight has begun; its model needs this thread
@@ -278,4 +283,77 @@ def test_a_process_that_died_is_waited_for_as_long_as_its_claim_lasts(clock: Fak
         assert not waiting.done()
         clock.advance(5)
         assert waiting.result(30).content == "the answer"
+    assert model.calls == 2
+
+
+def test_who_asks_after_an_invalidation_waits_for_no_older_call(cache) -> None:
+    stream = cached(StreamingModel(), cache).stream("q")
+    next(stream)
+    cache.invalidate("anything")
+    model = cached(StreamingModel(), cache)
+    assert model.invoke("q").content == model.answer
+    list(stream)
+
+
+async def test_a_thread_does_not_wait_for_a_loop_that_waits_for_it(cache, monkeypatch) -> None:
+    monkeypatch.setattr(flights, "_ALIVE", 0.05)
+    model = cached(Gated(), cache)
+    task = asyncio.create_task(model.ainvoke("q"))
+    await model._reached.wait()
+    assert len(model.batch(["q", "q"])) == 2  # in threads, while the loop stands still
+    model._gate.set()
+    await task
+
+
+async def test_a_thread_waits_for_a_loop_that_runs(cache) -> None:
+    model = cached(Gated(), cache)
+    task = asyncio.create_task(model.ainvoke("q"))
+    await model._reached.wait()
+    follower = asyncio.create_task(asyncio.to_thread(model.invoke, "q"))
+    await asyncio.sleep(0)
+    model._gate.set()
+    assert (await follower).content == (await task).content
+    assert model.calls == 1
+
+
+def test_a_model_that_asks_a_copy_of_itself_does_not_wait_for_itself(cache) -> None:
+    class Asking(CountingModel):
+        def _generate(self, messages: Any, *args: Any, **kwargs: Any) -> ChatResult:
+            if self.calls == 0:
+                self._ask("outer")
+                self.model_copy().invoke(messages)
+            return super()._generate(messages, *args, **kwargs)
+
+    assert cached(Asking(), cache).invoke("q").content == "the answer"
+
+
+def test_after_two_failures_nobody_waits_for_a_third(cache) -> None:
+    class Down(CountingModel):
+        _together: Any = PrivateAttr(default_factory=lambda: threading.Barrier(3))
+
+        def _ask(self, how: str) -> None:
+            self._asked.append(how)
+            if self.calls <= 2:
+                threading.Event().wait(0.5)  # until all wait for it
+            else:
+                self._together.wait(30)  # the rest are here at the same time
+            msg = "down"
+            raise ConnectionError(msg)
+
+    model = cached(Down(), cache)
+    answers = at_once(5, lambda: model.invoke("q"))
+    assert [str(each) for each in answers] == ["down"] * 5
+
+
+def test_a_follower_adds_its_tags_to_what_is_kept(cache) -> None:
+    model = cached(Slow(), cache)
+    tags = iter(["one", "two", "three", "four"])
+
+    def ask() -> Any:
+        with cache_options(tags=[next(tags)]):
+            return model.invoke("q")
+
+    at_once(4, ask)
+    cache.invalidate("three")
+    model.invoke("q")
     assert model.calls == 2

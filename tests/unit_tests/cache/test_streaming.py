@@ -1,6 +1,7 @@
 """`cached(model).stream`: served chunk by chunk, and what was streamed is kept."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypedDict
 
@@ -14,7 +15,7 @@ from models import AsyncStreamingModel, CountingModel, StreamingModel
 from typing_extensions import override
 
 from llmops_langchain import ResponseCache
-from llmops_langchain.cache import MemoryStore, cached
+from llmops_langchain.cache import MemoryStore, cache_options, cached
 from llmops_langchain.ledger import track
 
 TEXT = "one two three "
@@ -147,8 +148,10 @@ def test_who_edits_a_chunk_edits_nobody_elses(cache) -> None:
     for _ in range(3):
         for chunk in model.stream("q"):
             assert "edited" not in chunk.response_metadata
+            assert "edited" not in chunk.additional_kwargs.get("told", ())
             chunk.content = "edited"
             chunk.response_metadata["edited"] = True
+            chunk.additional_kwargs.setdefault("told", []).append("edited")
     assert text(model.stream("q")) == TEXT
 
 
@@ -251,3 +254,66 @@ async def test_a_cancelled_stream_leaves_nothing_behind(cache) -> None:
     await anext(stream)
     await asyncio.wait_for(stream.aclose(), 30)
     assert await atext(model.astream("q")) == TEXT
+
+
+@pytest.mark.parametrize("options", [{"bypass": True}, {"share": "user"}])
+def test_a_stream_belongs_to_the_block_it_was_made_in(cache, options) -> None:
+    model = cached(StreamingModel(), cache)
+    streams = []
+    for user in ("a", "b"):
+        with track(workspace=user, user=user), cache_options(**options):
+            streams.append(model.stream("q"))
+    assert [text(stream) for stream in streams] == [TEXT, TEXT]
+    assert model.calls == 2
+    assert (cache.stats().bypassed == 2) is ("bypass" in options)
+
+
+async def test_an_async_stream_belongs_to_the_block_it_was_made_in(cache) -> None:
+    model = cached(AsyncStreamingModel(), cache)
+    streams = []
+    for workspace in ("a", "b"):
+        with track(workspace=workspace):
+            streams.append(model.astream("q"))
+    assert [await atext(stream) for stream in streams] == [TEXT, TEXT]
+    assert model.calls == 2
+
+
+def test_a_stream_that_the_collector_ends_harms_nobody(cache) -> None:
+    model = cached(StreamingModel(), cache)
+    threshold = gc.get_threshold()
+    gc.set_threshold(5)
+    try:
+        for number in range(200):
+            stream = model.stream(str(number % 3))
+            next(stream)
+            ring = [stream]
+            ring.append(ring)  # only the collector ends it, wherever it happens to run
+            del stream, ring
+            model.invoke(str(number % 5))
+    finally:
+        gc.set_threshold(*threshold)
+
+
+def test_a_loop_that_ends_with_an_open_stream_says_nothing(cache, caplog) -> None:
+    model = cached(AsyncStreamingModel(), cache)
+
+    async def leave() -> None:
+        await anext(model.astream("q"))
+
+    asyncio.run(leave())
+    assert caplog.records == []
+
+
+class Native(StreamingModel):
+    """Has core's own stream of events, beside chunks."""
+
+    def _stream_chat_model_events(self, *_: Any, **__: Any) -> Iterator[Any]:
+        msg = "the layer does not see these"
+        raise AssertionError(msg)
+        yield
+
+
+def test_core_takes_the_chunks_of_a_model_with_events_of_its_own(cache) -> None:
+    model = cached(Native(), cache)
+    assert model._stream_chat_model_events is None
+    assert text(model.stream("q")) == TEXT
