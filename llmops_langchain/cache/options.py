@@ -130,3 +130,15 @@ def check_share(share: str) -> None:
     if share not in get_args(Share):
         msg = f"`share` is one of {', '.join(get_args(Share))}, got {share!r}"
         raise ConfigurationError(msg)
+
+
+def check_not_negative(**values: float) -> None:
+    """Refuse negative numbers, by name.
+
+    Raises:
+        ConfigurationError: If one is negative.
+    """
+    for name, value in values.items():
+        if not value >= 0:
+            msg = f"`{name}` must not be negative, got {value!r}"
+            raise ConfigurationError(msg)

@@ -17,11 +17,13 @@ from typing_extensions import override
 
 from llmops_langchain.cache.call import Call
 from llmops_langchain.cache.codec import decode_hit
-from llmops_langchain.cache.explain import Explanation, explain
+from llmops_langchain.cache.explain import Explanation
+from llmops_langchain.cache.explaining import explained
 from llmops_langchain.cache.keeping import written
 from llmops_langchain.cache.naming import asked_model, metadata_of, parts_of
 from llmops_langchain.cache.options import (
     CacheOptions,
+    check_not_negative,
     check_share,
     check_tags,
     checked_ttl,
@@ -49,8 +51,8 @@ logger = logging.getLogger(__name__)
 _MOST_TOLD = 100
 """Reasons not to cache that are logged, each once."""
 
-_MOST_COMPARED = 1_000
-"""Entries that a missed call is compared with to tell what is new in it."""
+_MOST_AT_ONCE = 100
+"""Equal lookups of `set_llm_cache` that wait for their update."""
 
 _MOST_LOOKUPS = 1_000
 """Lookups of `set_llm_cache` that wait for their update; a call that fails never sends one."""
@@ -105,7 +107,7 @@ class ResponseCache(BaseCache):
         if not isinstance(store, Database) and not hasattr(store, "claim"):
             msg = f"a `Database` or a store is needed, such as `MemoryStore()`, got {store!r}"
             raise ConfigurationError(msg)
-        _check_not_negative(max_items=max_items, wait=wait)
+        check_not_negative(max_items=max_items, wait=wait)
         check_share(share)
         self._ttl, self._share, self._prices = checked_ttl(ttl), share, prices
         self._disabled, self._clock = disabled, clock
@@ -207,26 +209,16 @@ class ResponseCache(BaseCache):
         Raises:
             ConfigurationError: If `model` is no model, nor a chain that begins with one.
         """
-        options, model = current_options(), asked_model(model)
-        if self._disabled or options.bypass or options.refresh:
-            return Explanation(status="miss", reason="the cache is switched off for this call")
-        scope = current_scope().filled_from(metadata_of(model, config))
-        owner = scope.owner(options.share or self._share)
-        if owner is None:
-            return Explanation(status="no key", reason="the scope names no one to share with")
-        try:
-            parts = parts_of(model, messages, owner, stop=stop, **kwargs)
-        except (TypeError, ValueError) as error:
-            return Explanation(status="no key", reason=str(error))
-        call = Call(key=parts.key, parts=parts, options=options, ttl=None)
-        try:
-            found = self._shelf.peek(call.key)
-        except ValueError as error:
-            return Explanation(status="miss", reason=f"the answer is kept, but {error}")
-        if found is None and self._shelf.is_away:
-            return Explanation(status="miss", reason="the store does not answer, see the log")
-        kept = [found] if found else self._shelf.newest(_MOST_COMPARED)
-        return explain(parts.fingerprint, kept, now=self._clock(), accepts=call.accepts)
+        asked = asked_model(model)
+        if self._disabled:
+            return Explanation(status="miss", reason="the cache is switched off")
+        return explained(
+            self._shelf,
+            partial(parts_of, asked, messages, stop=stop, **kwargs),
+            current_scope().filled_from(metadata_of(asked, config)),
+            self._share,
+            now=self._clock(),
+        )
 
     def call(
         self,
@@ -328,7 +320,7 @@ class ResponseCache(BaseCache):
         """Count it, and remember the generation that the model's answer will belong to."""
         self._count("misses")
         with self._noting:
-            self._looked_up.setdefault(call.key, deque(maxlen=_MOST_TOLD)).append(
+            self._looked_up.setdefault(call.key, deque(maxlen=_MOST_AT_ONCE)).append(
                 self._shelf.generation
             )
             while len(self._looked_up) > _MOST_LOOKUPS:
@@ -404,10 +396,3 @@ class ResponseCache(BaseCache):
 
     def _count(self, name: str) -> None:
         self._tally.add(name)
-
-
-def _check_not_negative(**values: float) -> None:
-    for name, value in values.items():
-        if not value >= 0:
-            msg = f"`{name}` must not be negative, got {value!r}"
-            raise ConfigurationError(msg)
