@@ -88,10 +88,15 @@ class Shelf:
             self._used.add(key)
         return entry
 
-    def load(self, key: bytes) -> Entry | None:
-        """The fresh entry, from the store; from then on in memory too."""
+    def load(self, key: bytes, *, again: bool = False) -> Entry | None:
+        """The fresh entry, from the store; from then on in memory too.
+
+        Args:
+            key: What names the call.
+            again: It was not there a moment ago: what cannot be read has been counted.
+        """
         self._start_watching()
-        return self._safely(lambda: self._load(key))
+        return self._safely(lambda: self._load(key, again=again))
 
     def save(self, key: bytes, entry: Entry, *, seen: int | None) -> bool:
         """Keep `entry` in memory and in the store, and end this process's claim on `key`.
@@ -201,7 +206,7 @@ class Shelf:
             self._watch.set()
         self.workers.shutdown(wait=False)
 
-    def _load(self, key: bytes) -> Entry | None:
+    def _load(self, key: bytes, *, again: bool) -> Entry | None:
         recent = self._recent
         packed = self._store.get(key)
         if packed is None or not packed.is_fresh(self._clock()):
@@ -209,8 +214,9 @@ class Shelf:
         try:
             value = self._packer.unpack(key, packed.value)
         except ValueError as error:
-            self._on_unreadable()
-            self._breaker.warn(error)
+            if not again:
+                self._on_unreadable()
+                self._breaker.warn(error)
             return None
         entry = Entry(  # `replace` would take a microsecond more
             value=value,

@@ -162,7 +162,7 @@ class Turns:
             self._shelf.release(call.key)
             return None, True
         # Whoever held the claim before may have left the answer just now.
-        return self._shelf.load(call.key), True
+        return self._shelf.load(call.key, again=True), True
 
     def _leave(self, call: Call, flight: Flight) -> None:
         self._flights.leave(call.key, flight)

@@ -41,6 +41,8 @@ class Scope:
 
         What `track` said stays: a config that comes from a client cannot pick another tenant.
         """
+        if not metadata:
+            return self
         found = {
             name: str(metadata[key])
             for name, key in _METADATA_KEYS

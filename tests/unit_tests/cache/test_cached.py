@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from langchain_core.globals import set_llm_cache
 from langchain_core.language_models import BaseChatModel, FakeListChatModel, GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage
@@ -531,3 +532,16 @@ def test_a_closed_cache_goes_on_answering(cache) -> None:
     model = cached(AsyncModel(), cache)
     cache.close()
     assert model.invoke("q").content == asyncio.run(model.ainvoke("p")).content
+
+
+def test_an_answer_of_another_key_is_counted_once_and_replaced() -> None:
+    store = MemoryStore()
+    old, new = (
+        ResponseCache(store, encryption_keys=[Fernet.generate_key().decode()]) for _ in "12"
+    )
+    cached(CountingModel(), old).invoke("q")
+    model = cached(CountingModel(), new)
+    model.invoke("q")
+    assert (new.stats().unreadable, new.stats().errors, new.stats().misses) == (1, 0, 1)
+    model.invoke("q")
+    assert model.calls == 1
