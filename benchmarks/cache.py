@@ -328,6 +328,9 @@ def compare_invoke() -> list[Claim]:
             assert told == [text(0, 500)] * 3
             assert model._calls == (3 if name.startswith("no cache") else 1)
         spent = in_turn({name: model.invoke for name, model in models.items()}, [asked] * INVOKES)
+        streamed = models["`ops.cached(model)`"]
+        assert "".join(chunk.text for chunk in streamed.stream(asked)) == text(0, 500)
+        first = in_turn({"first": lambda said: next(streamed.stream(said))}, [asked] * INVOKES)
     print_table(
         f"Whole `invoke` with {len(asked)} messages, answered from memory",
         ("path", "p50 µs", "times as fast as core's"),
@@ -340,7 +343,15 @@ def compare_invoke() -> list[Claim]:
             against=CORE,
             result=core.p50 / ours.p50,
             goal=5,
-        )
+        ),
+        Claim(
+            what=f"first chunk of a streamed hit with {len(asked)} messages",
+            against="none",
+            result=first["first"].p50,
+            goal=1_000,
+            unit="µs",
+            at_most=True,
+        ),
     ]
 
 
