@@ -81,7 +81,8 @@ def parts_of(
         return call_parts(model, said, scope=owner, settled=laid.settled, **parameters)
     # What core shows to `set_llm_cache`.
     if isinstance(model, BaseLLM):
-        told = str(sorted({**model.asdict(), "stop": parameters.get("stop")}.items()))
+        fields = model.asdict() if hasattr(model, "asdict") else model.dict()
+        told = str(sorted({**fields, "stop": parameters.get("stop")}.items()))
         return core_parts(prompt.to_string(), told, scope=owner)
     told = model._get_llm_string(**parameters)  # noqa: SLF001
     written = dumps([each.model_copy(update={"id": None}) for each in prompt.to_messages()])
