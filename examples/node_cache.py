@@ -9,8 +9,7 @@ from langchain_core.language_models import FakeListChatModel
 from langgraph.graph import START, StateGraph
 from langgraph.types import CachePolicy
 
-from llmops_langchain import Database, SqlNodeCache
-from llmops_langchain.ledger import track
+from llmops_langchain import LLMOps
 
 model = FakeListChatModel(responses=["Water it twice a week."])
 
@@ -28,13 +27,12 @@ def answer(state: State) -> State:
     return {"answer": str(model.invoke(state["question"]).content)}
 
 
-with Database("sqlite://") as database:  # in memory; "sqlite:///llmops.db" keeps it
-    cache = SqlNodeCache(database, ttl=3600)
+with LLMOps("sqlite://") as ops:  # in memory; "sqlite:///llmops.db" keeps it
     graph = StateGraph(State).add_node(answer, cache_policy=CachePolicy())
-    desk = graph.add_edge(START, "answer").compile(cache=cache)
+    desk = graph.add_edge(START, "answer").compile(cache=ops.node_cache)
     for workspace in ("acme", "acme", "rival"):
-        with track(workspace=workspace):
+        with ops.track(workspace=workspace):
             print(f"{workspace}:")
             print(" ", desk.invoke({"question": "How often do I water a fern?"})["answer"])
-    stats = cache.stats()
+    stats = ops.node_cache.stats()
     print(f"runs of the node: {stats.misses}, served from the cache: {stats.hits}")

@@ -12,7 +12,7 @@ from langchain_core.callbacks.manager import BaseRunManager
 from langchain_core.language_models import BaseChatModel, BaseLLM, LanguageModelInput
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, Generation
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 from typing_extensions import override
 
 from llmops_langchain.cache.asking import (
@@ -27,7 +27,7 @@ from llmops_langchain.cache.asking import (
 )
 from llmops_langchain.cache.cached_texts import CachedTexts
 from llmops_langchain.cache.call import Call
-from llmops_langchain.cache.naming import Laid, laid_over, metadata_of
+from llmops_langchain.cache.naming import Laid, innermost, laid_over, metadata_of
 from llmops_langchain.cache.replay import chunks_of, whole
 from llmops_langchain.cache.response_cache import ResponseCache
 from llmops_langchain.ledger import current_scope, holding
@@ -64,12 +64,10 @@ def cached(model: M, cache: ResponseCache) -> M:
     Raises:
         ConfigurationError: If there is no model to wrap.
     """
-    if isinstance(_innermost(model), BaseLLM):
-        laid = partial(_laid_over_texts, cache)
+    laid = partial(_laid, cache)
+    if isinstance(innermost(model), BaseLLM):
         return layered(model, CachedTexts, laid, kind=BaseLLM, cache=False)
-    return layered(
-        model, CachedAnswers, partial(_laid_over_chat, cache), cache=False, rate_limiter=None
-    )
+    return layered(model, CachedAnswers, laid, cache=False, rate_limiter=None)
 
 
 class CachedAnswers(_ChatModel):
@@ -262,18 +260,11 @@ class CachedAnswers(_ChatModel):
         )
 
 
-def _innermost(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
-    return _innermost(model.bound) if isinstance(model, RunnableBinding) else model
-
-
-def _laid_over_chat(cache: ResponseCache, model: BaseChatModel) -> Laid:
+def _laid(cache: ResponseCache, model: BaseChatModel | BaseLLM) -> Laid:
     before = laid_over(model)
-    limiter = model.rate_limiter or (before.limiter if before else None)
+    own = model.rate_limiter if isinstance(model, BaseChatModel) else None
+    limiter = own or (before.limiter if before else None)
     return Laid(cache=cache, settled=private_settings(model), limiter=limiter)
-
-
-def _laid_over_texts(cache: ResponseCache, model: BaseLLM) -> Laid:
-    return Laid(cache=cache, settled=private_settings(model), limiter=None)
 
 
 def _begun(
@@ -307,7 +298,7 @@ async def _abegun(
 def _is_of_core(method: Callable[..., Any]) -> bool:
     """Whether a model has this method from core, which runs the sync one in a worker thread."""
     own = getattr(method, "__func__", None)
-    return own in (BaseChatModel._agenerate, BaseChatModel._astream)  # noqa: SLF001
+    return own in (BaseChatModel._agenerate, BaseChatModel._astream)  # noqa: SLF001 - core asks so too
 
 
 def _told(answer: ChatResult) -> list[ChatGeneration]:

@@ -27,7 +27,7 @@ from llmops_langchain.wrapping import CallParts, call_parts, core_parts
 if TYPE_CHECKING:
     from llmops_langchain.cache.response_cache import ResponseCache
 
-__all__ = ["Laid", "asked_model", "laid_over", "metadata_of", "parts_of"]
+__all__ = ["Laid", "asked_model", "innermost", "laid_over", "metadata_of", "parts_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,11 @@ def laid_over(model: BaseLanguageModel[Any]) -> Laid | None:
     return next((each for each in layers if isinstance(each, Laid)), None)
 
 
+def innermost(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    """What the bindings around it bind."""
+    return innermost(model.bound) if isinstance(model, RunnableBinding) else model
+
+
 def asked_model(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
     """The model that is asked, with its bindings; structured output is a chain that begins with it.
 
@@ -55,9 +60,7 @@ def asked_model(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
     """
     if isinstance(model, RunnableSequence):
         return asked_model(model.first)
-    bound = model
-    while isinstance(bound, RunnableBinding):
-        bound = bound.bound
+    bound = innermost(model)
     if not isinstance(bound, BaseChatModel | BaseLLM):
         msg = f"a language model is needed, got {type(bound).__name__!r}: give the one it asks"
         raise ConfigurationError(msg)
@@ -84,7 +87,7 @@ def parts_of(
         fields = model.asdict() if hasattr(model, "asdict") else model.dict()
         told = str(sorted({**fields, "stop": parameters.get("stop")}.items()))
         return core_parts(prompt.to_string(), told, scope=owner)
-    told = model._get_llm_string(**parameters)  # noqa: SLF001
+    told = model._get_llm_string(**parameters)  # noqa: SLF001 - as core asks a cache
     written = dumps([each.model_copy(update={"id": None}) for each in prompt.to_messages()])
     return core_parts(written, told, scope=owner)
 

@@ -19,12 +19,12 @@ from pydantic import BaseModel
 from typing_extensions import override
 
 from llmops_langchain.cache.breaker import Breaker
+from llmops_langchain.cache.options import checked_ttl
 from llmops_langchain.cache.packing import Packer
 from llmops_langchain.cache.sql_store import SqlStore
 from llmops_langchain.cache.stats import CacheStats, Tally
 from llmops_langchain.cache.store import Entry, Store
 from llmops_langchain.clock import Clock, system_clock
-from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.ledger import current_scope
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.fork import on_fork
@@ -106,12 +106,9 @@ class SqlNodeCache(BaseCache[Any]):
         clock: Clock = system_clock,
         serde: SerializerProtocol | None = None,
     ) -> None:
-        if ttl is not None and not ttl > 0:
-            msg = f"`ttl` is in seconds and must be positive, got {ttl!r}"
-            raise ConfigurationError(msg)
         super().__init__(serde=serde or _WholeSerializer(pickle_fallback=False))
         self._store = SqlStore(store, space="nodes") if isinstance(store, Database) else store
-        self._ttl, self._disabled, self._clock = ttl, disabled, clock
+        self._ttl, self._disabled, self._clock = checked_ttl(ttl), disabled, clock
         self._packer, self._breaker = Packer(encryption_keys), Breaker(clock)
         self._has_tenants = False
         self.after_fork()

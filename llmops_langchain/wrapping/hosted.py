@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from llmops_langchain.wrapping.parameters import NESTED
+
 __all__ = ["names_hosted", "refuse_hosted"]
 
 # A conversation, a container or a task that the provider keeps.
@@ -33,8 +35,7 @@ _RUN = frozenset(
 )
 _HOSTED = _KEPT | _RUN
 
-_NESTED = ("extra_body", "model_kwargs")
-_WATCHED = _HOSTED.union(_NESTED, ("tools",))
+_WATCHED = _HOSTED.union(NESTED, ("tools",))
 
 # What a tool that runs in the app says of its arguments, by provider.
 _SCHEMAS = frozenset(
@@ -71,7 +72,7 @@ def refuse_hosted(told: Mapping[str, Any]) -> None:
             raise TypeError(msg)
     if (tools := told.get("tools")) and isinstance(tools, Collection):
         _refuse_tools(tools)
-    for name in _NESTED:
+    for name in NESTED:
         if (inner := told.get(name)) and isinstance(inner, Mapping):
             refuse_hosted(inner)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from llmops_langchain.wrapping.canonical import canonical
 
-__all__ = ["SILENT_FIELDS", "cleared", "parameter_parts", "speaks", "telling"]
+__all__ = ["NESTED", "SILENT_FIELDS", "cleared", "parameter_parts", "speaks", "telling"]
 
 # Parameters that say what tools there are and how they are chosen.
 _TOOLS = frozenset(
@@ -86,7 +86,7 @@ SILENT_FIELDS = frozenset(
 """Fields of chat models that are no settings of a request."""
 
 # Settings that hold settings of the same names.
-_NESTED = ("extra_body", "model_kwargs")
+NESTED = ("extra_body", "model_kwargs")
 
 # Headers may choose a model or a beta; these prove who asks, or name the request.
 _HEADERS = ("additional_headers", "default_headers", "extra_headers")
@@ -124,7 +124,7 @@ def telling(given: Mapping[str, Any], silent: Container[str] = ()) -> dict[str, 
 
 def cleared(told: dict[str, Any]) -> dict[str, Any]:
     """The settings, with those that hold others cleared of what is silent there."""
-    for name in _NESTED:
+    for name in NESTED:
         if (inner := told.get(name)) and isinstance(inner, Mapping):
             told[name] = telling(inner)
     for name in _HEADERS:

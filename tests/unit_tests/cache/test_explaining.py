@@ -16,16 +16,6 @@ from llmops_langchain.ledger import track
 ASKED = [SystemMessage("be brief"), HumanMessage("hi"), AIMessage("hello"), HumanMessage("q")]
 
 
-@pytest.fixture(params=["cached", "set_llm_cache"])
-def model(request: pytest.FixtureRequest, cache):
-    if request.param == "cached":
-        yield cached(CountingModel(), cache)
-        return
-    set_llm_cache(cache)
-    yield CountingModel()
-    set_llm_cache(None)
-
-
 def test_a_call_that_would_be_answered_is_a_hit(model, cache, clock) -> None:
     model.invoke(ASKED)
     clock.advance(12)

@@ -1,23 +1,11 @@
 """`cache_options`: time to live, bypass, refresh, tags and whose answers they are."""
 
 import pytest
-from langchain_core.globals import set_llm_cache
 from models import CountingModel
 
 from llmops_langchain import CacheStats, ConfigurationError, ResponseCache
 from llmops_langchain.cache import MemoryStore, cache_options, cached
 from llmops_langchain.ledger import track
-
-
-@pytest.fixture(params=["cached", "set_llm_cache"])
-def model(request: pytest.FixtureRequest, cache: ResponseCache):
-    """A model with the cache, laid over it or set for all."""
-    if request.param == "cached":
-        yield cached(CountingModel(), cache)
-        return
-    set_llm_cache(cache)
-    yield CountingModel()
-    set_llm_cache(None)
 
 
 def test_an_answer_lives_for_the_ttl_of_its_block(model, clock) -> None:
