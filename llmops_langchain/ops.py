@@ -17,6 +17,8 @@ from llmops_langchain.cache import (
     CacheOptions,
     RedisStore,
     ResponseCache,
+    SemanticPolicy,
+    Sources,
     Store,
     cache_options,
     cached,
@@ -49,6 +51,7 @@ class LLMOps:
     Args:
         url: `"sqlite:///llmops.db"`, `"sqlite://"` (memory) or `"postgresql://…"`.
         settings: How the parts behave; by default `Settings.from_env()`.
+        semantic: How the cache finds answers by meaning too; by default equal calls alone.
         clock: Returns seconds since the Unix epoch.
 
     Raises:
@@ -70,6 +73,7 @@ class LLMOps:
         self,
         url: str = "sqlite:///llmops.db",
         settings: Settings | None = None,
+        semantic: SemanticPolicy | None = None,
         *,
         clock: Clock = system_clock,
     ) -> None:
@@ -108,6 +112,9 @@ class LLMOps:
             wait=self.settings.cache_wait,
             encryption_keys=self.settings.encryption_key,
             prices=self.prices,
+            semantic=semantic,
+            rows=self.database if self._may_write else None,
+            embeddings_dir=self.settings.embeddings_dir,
             disabled=self.settings.disabled,
             clock=clock,
         )
@@ -179,6 +186,8 @@ class LLMOps:
         refresh: bool | None = None,
         tags: Collection[str] = (),
         share: Share | None = None,
+        question: str | None = None,
+        sources: Sources | None = None,
     ) -> AbstractContextManager[CacheOptions]:
         """Let every call inside use the cache like this; what is not given is inherited.
 
@@ -190,11 +199,23 @@ class LLMOps:
             tags: What the answers may be invalidated by: `ops.cache.invalidate(tag)`.
             share: Who may be given the answers: the `workspace`, one `project` or one `user`. A
                 call whose scope does not name its project or user is then not cached.
+            question: Which part of the prompt the user asks: the semantic tier compares it by
+                meaning, and all around it to the letter.
+            sources: Which texts of the prompt are given (texts, or LangChain's `Document`s): they
+                are compared to the letter.
 
         Raises:
             ConfigurationError: If a value makes no sense.
         """
-        return cache_options(ttl=ttl, bypass=bypass, refresh=refresh, tags=tags, share=share)
+        return cache_options(
+            ttl=ttl,
+            bypass=bypass,
+            refresh=refresh,
+            tags=tags,
+            share=share,
+            question=question,
+            sources=sources,
+        )
 
     def context_window(
         self,

@@ -52,6 +52,9 @@ class Settings:
     """Who may be given a cached answer: everybody of the `workspace`, one `project`, one `user`."""
     cache_wait: float = 60.0
     """Seconds a call waits for an equal one that is being made; 0 lets each ask the model."""
+    embeddings_dir: Path | None = None
+    """Folder with a MiniLM model (ONNX) for the parts that compare by meaning, unless they are
+    given `Embeddings`; without one the best is taken that is on this machine."""
     cache_url: str | None = field(default=None, repr=False)
     """`redis://…` of a Valkey or Redis server that keeps the answers instead of the database."""
 
@@ -62,8 +65,9 @@ class Settings:
         keys = self.encryption_key
         listed = keys.split(",") if isinstance(keys, str) else keys
         object.__setattr__(self, "encryption_key", tuple(filter(None, map(str.strip, listed))))
-        if self.journal_dir is not None:
-            object.__setattr__(self, "journal_dir", self.journal_dir.expanduser().absolute())
+        for name in ("journal_dir", "embeddings_dir"):
+            if (folder := getattr(self, name)) is not None:
+                object.__setattr__(self, name, folder.expanduser().absolute())
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] | None = None) -> Self:

@@ -16,10 +16,15 @@ _PAUSE = 5.0
 
 
 class Breaker:
-    """Whether a store may be asked; open for a few seconds after each failure of it."""
+    """Whether a store may be asked; open for a few seconds after each failure of it.
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    Args:
+        clock: Returns seconds since the Unix epoch.
+        opens_on: Failures after which it is left alone; others are logged alone.
+    """
+
+    def __init__(self, clock: Clock, opens_on: type[Exception] = StorageError) -> None:
+        self._clock, self._opens_on = clock, opens_on
         self._warned_at = self._resumes_at = float("-inf")
 
     @property
@@ -30,9 +35,9 @@ class Breaker:
     def failed(self, error: Exception) -> None:
         """Note a failure, and log it at most once a minute: its class and the store's own words.
 
-        Whatever is no `StorageError` (a row that cannot be read) does not open the breaker.
+        Whatever is no such failure (a row that cannot be read) does not open the breaker.
         """
-        if isinstance(error, StorageError):
+        if isinstance(error, self._opens_on):
             self._resumes_at = self._clock() + _PAUSE
         self.warn(error if isinstance(error, LLMOpsError) else type(error).__name__)
 

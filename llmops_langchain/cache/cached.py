@@ -5,7 +5,7 @@ from contextlib import aclosing
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.callbacks.manager import BaseRunManager
@@ -31,6 +31,7 @@ from llmops_langchain.cache.naming import Laid, innermost, laid_over, metadata_o
 from llmops_langchain.cache.replay import chunks_of, whole
 from llmops_langchain.cache.response_cache import ResponseCache
 from llmops_langchain.ledger import current_scope, holding
+from llmops_langchain.storage.types import new_id
 from llmops_langchain.wrapping import call_parts, layered, private_settings
 
 __all__ = ["cached"]
@@ -43,10 +44,17 @@ else:
     # A plain mix-in at run time: fields of `BaseChatModel` would hide those of the model below.
     _ChatModel = object
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-# Core gives `_stream` no run manager, and with it no metadata.
-_metadata: ContextVar[Mapping[str, Any]] = ContextVar("llmops_metadata_of_call", default=_NOTHING)
+class _Run(NamedTuple):
+    """What core knows of a call beside the messages."""
+
+    metadata: Mapping[str, Any] = MappingProxyType({})
+    run_id: object = None
+
+
+# Core gives `_stream` no run manager.
+_UNKNOWN = _Run()
+_run: ContextVar[_Run] = ContextVar("llmops_run_of_call", default=_UNKNOWN)
 
 
 def cached(model: M, cache: ResponseCache) -> M:
@@ -89,14 +97,15 @@ class CachedAnswers(_ChatModel):
         laid = laid_over(self)
         if laid is None or is_inside(self):
             return ask()
-        with laid.cache.turn(self._llmops_call(laid, messages, run_manager, stop, kwargs)) as turn:
+        call = self._llmops_call(laid, messages, run_manager, stop, kwargs)
+        with laid.cache.flow.turn(call) as turn:
             if turn.answer is not None:
                 return ChatResult(generations=_chat(turn.answer))
             if laid.limiter is not None:
                 laid.limiter.acquire(blocking=True)
             with inside(self, turn.call):
                 answer = ask()
-            laid.cache.keep(turn, _told(answer))
+            laid.cache.flow.keep(turn, _told(answer))
             return answer
 
     @override
@@ -113,14 +122,14 @@ class CachedAnswers(_ChatModel):
         if laid is None or is_inside(self):
             return await ask()
         call = self._llmops_call(laid, messages, run_manager, stop, kwargs)
-        async with laid.cache.aturn(call, needs_worker=_is_of_core(base)) as turn:
+        async with laid.cache.flow.aturn(call, needs_worker=_is_of_core(base)) as turn:
             if turn.answer is not None:
                 return ChatResult(generations=_chat(turn.answer))
             if laid.limiter is not None:
                 await laid.limiter.aacquire(blocking=True)
             with inside(self, turn.call):
                 answer = await ask()
-            await laid.cache.akeep(turn, _told(answer))
+            await laid.cache.flow.akeep(turn, _told(answer))
             return answer
 
     @override
@@ -159,7 +168,7 @@ class CachedAnswers(_ChatModel):
     def _llmops_streamed(
         self, laid: Laid, call: Call | None, ask: Callable[[], Iterator[ChatGenerationChunk]]
     ) -> Iterator[ChatGenerationChunk]:
-        with laid.cache.turn(call) as turn:
+        with laid.cache.flow.turn(call) as turn:
             if turn.answer is not None:
                 yield from chunks_of(_chat(turn.answer)[0])
                 return
@@ -171,7 +180,7 @@ class CachedAnswers(_ChatModel):
                 turn.handed()
                 yield chunk
                 turn.taken_back()
-            laid.cache.keep(turn, _whole(chunks))
+            laid.cache.flow.keep(turn, _whole(chunks))
 
     async def _llmops_astreamed(
         self,
@@ -181,7 +190,7 @@ class CachedAnswers(_ChatModel):
         *,
         needs_worker: bool,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        async with laid.cache.aturn(call, needs_worker=needs_worker) as turn:
+        async with laid.cache.flow.aturn(call, needs_worker=needs_worker) as turn:
             if turn.answer is not None:
                 for chunk in chunks_of(_chat(turn.answer)[0]):
                     yield chunk
@@ -195,7 +204,7 @@ class CachedAnswers(_ChatModel):
                     turn.handed()
                     yield chunk
                     turn.taken_back()
-            await laid.cache.akeep(turn, _whole(chunks))
+            await laid.cache.flow.akeep(turn, _whole(chunks))
 
     def stream(
         self,
@@ -206,8 +215,9 @@ class CachedAnswers(_ChatModel):
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         """Stream as the model does, and let `_stream` know for whom."""
+        config, run = _named(self, config)
         arriving = super().stream(input, config, stop=stop, **kwargs)
-        return _begun(arriving, copy_context(), metadata_of(self, config))
+        return _begun(arriving, copy_context(), run)
 
     def astream(
         self,
@@ -218,8 +228,9 @@ class CachedAnswers(_ChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """`stream` for asyncio."""
+        config, run = _named(self, config)
         arriving = super().astream(input, config, stop=stop, **kwargs)
-        return _abegun(arriving, copy_context(), metadata_of(self, config))
+        return _abegun(arriving, copy_context(), run)
 
     def _generate_with_cache(
         self,
@@ -228,7 +239,7 @@ class CachedAnswers(_ChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        with holding(_metadata, run_manager.metadata if run_manager else _NOTHING):
+        with holding(_run, _of(run_manager)):
             return super()._generate_with_cache(messages, stop, run_manager, **kwargs)
 
     async def _agenerate_with_cache(
@@ -238,7 +249,7 @@ class CachedAnswers(_ChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        with holding(_metadata, run_manager.metadata if run_manager else _NOTHING):
+        with holding(_run, _of(run_manager)):
             return await super()._agenerate_with_cache(messages, stop, run_manager, **kwargs)
 
     def _llmops_call(
@@ -250,13 +261,15 @@ class CachedAnswers(_ChatModel):
         kwargs: Mapping[str, Any],
     ) -> Call | None:
         """The call as the cache knows it; `None` if it is not to be cached."""
-        metadata = run_manager.metadata if run_manager else _metadata.get()
-        return laid.cache.call(
+        run = _of(run_manager) if run_manager else _run.get()
+        return laid.cache.calls.of(
             lambda owner: call_parts(
                 self, messages, scope=owner, settled=laid.settled, stop=stop, **kwargs
             ),
             current_scope(),
-            metadata,
+            run.metadata,
+            said=lambda: messages,
+            run_id=run.run_id,
         )
 
 
@@ -267,12 +280,24 @@ def _laid(cache: ResponseCache, model: BaseChatModel | BaseLLM) -> Laid:
     return Laid(cache=cache, settled=private_settings(model), limiter=limiter)
 
 
+def _of(run_manager: BaseRunManager | None) -> _Run:
+    return _Run(run_manager.metadata, run_manager.run_id) if run_manager else _UNKNOWN
+
+
+def _named(
+    model: BaseChatModel, config: RunnableConfig | None
+) -> tuple[RunnableConfig | None, _Run]:
+    """The config with a run id, which core would make out of our sight."""
+    run_id = (config or {}).get("run_id") or new_id()
+    return {**(config or {}), "run_id": run_id}, _Run(metadata_of(model, config), run_id)
+
+
 def _begun(
-    arriving: Iterator[AIMessageChunk], context: Context, told: Mapping[str, Any]
+    arriving: Iterator[AIMessageChunk], context: Context, run: _Run
 ) -> Iterator[AIMessageChunk]:
-    """The same chunks; the first comes in the context the stream was made in, and knows `told`."""
+    """The same chunks; the first comes in the context the stream was made in, and knows its run."""
     try:
-        with restored(context), holding(_metadata, told):
+        with restored(context), holding(_run, run):
             first = next(arriving, None)
         if first is not None:
             yield first
@@ -282,10 +307,10 @@ def _begun(
 
 
 async def _abegun(
-    arriving: AsyncIterator[AIMessageChunk], context: Context, told: Mapping[str, Any]
+    arriving: AsyncIterator[AIMessageChunk], context: Context, run: _Run
 ) -> AsyncIterator[AIMessageChunk]:
     try:
-        with restored(context), holding(_metadata, told):
+        with restored(context), holding(_run, run):
             first = await anext(arriving, None)
         if first is not None:
             yield first

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.callbacks.manager import BaseRunManager
 from langchain_core.language_models import BaseLLM
+from langchain_core.messages import HumanMessage
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from typing_extensions import override
 
@@ -44,9 +45,9 @@ class CachedTexts(_TextModel):
         laid = laid_over(self)
         if laid is None or is_inside(self):
             return base(prompts, **asked)
-        cache = laid.cache
-        calls = [self._llmops_call(laid, prompt, run_manager, stop, kwargs) for prompt in prompts]
-        found = [_marked(cache.find(call)) for call in calls]
+        flow = laid.cache.flow
+        calls = self._llmops_calls(laid, prompts, run_manager, stop, kwargs)
+        found = [_marked(flow.find(call)) for call in calls]
         missing = [prompt for prompt, hit in zip(prompts, found, strict=True) if hit is None]
         if not missing:
             return LLMResult(generations=found)
@@ -54,7 +55,7 @@ class CachedTexts(_TextModel):
             result = base(missing, **asked)
         whole, told = _merged(calls, found, result)
         for call, generations in told:
-            cache.answered(call, generations)
+            flow.answered(call, generations)
         return whole
 
     @override
@@ -70,9 +71,9 @@ class CachedTexts(_TextModel):
         laid = laid_over(self)
         if laid is None or is_inside(self):
             return await base(prompts, **asked)
-        cache = laid.cache
-        calls = [self._llmops_call(laid, prompt, run_manager, stop, kwargs) for prompt in prompts]
-        found = [_marked(await cache.afind(call)) for call in calls]
+        flow = laid.cache.flow
+        calls = self._llmops_calls(laid, prompts, run_manager, stop, kwargs)
+        found = [_marked(await flow.afind(call)) for call in calls]
         missing = [prompt for prompt, hit in zip(prompts, found, strict=True) if hit is None]
         if not missing:
             return LLMResult(generations=found)
@@ -80,7 +81,7 @@ class CachedTexts(_TextModel):
             result = await base(missing, **asked)
         whole, told = _merged(calls, found, result)
         for call, generations in told:
-            await cache.aanswered(call, generations)
+            await flow.aanswered(call, generations)
         return whole
 
     @override
@@ -97,16 +98,16 @@ class CachedTexts(_TextModel):
         if laid is None or is_inside(self):
             yield from ask()
             return
-        cache = laid.cache
-        call = self._llmops_call(laid, prompt, run_manager, stop, kwargs)
-        if (hit := _marked(cache.find(call))) is not None:
+        flow = laid.cache.flow
+        (call,) = self._llmops_calls(laid, [prompt], run_manager, stop, kwargs)
+        if (hit := _marked(flow.find(call))) is not None:
             yield from _pieces(hit[0])
             return
         chunks = []
         for chunk in guarded(self, call, ask):
             chunks.append(chunk)
             yield chunk
-        cache.answered(call, _joined(chunks))
+        flow.answered(call, _joined(chunks))
 
     @override
     async def _astream(
@@ -123,9 +124,9 @@ class CachedTexts(_TextModel):
             async for chunk in ask():
                 yield chunk
             return
-        cache = laid.cache
-        call = self._llmops_call(laid, prompt, run_manager, stop, kwargs)
-        if (hit := _marked(await cache.afind(call))) is not None:
+        flow = laid.cache.flow
+        (call,) = self._llmops_calls(laid, [prompt], run_manager, stop, kwargs)
+        if (hit := _marked(await flow.afind(call))) is not None:
             for chunk in _pieces(hit[0]):
                 yield chunk
             return
@@ -133,31 +134,49 @@ class CachedTexts(_TextModel):
         async for chunk in aguarded(self, call, ask):
             chunks.append(chunk)
             yield chunk
-        await cache.aanswered(call, _joined(chunks))
+        await flow.aanswered(call, _joined(chunks))
+
+    def _llmops_calls(
+        self,
+        laid: Laid,
+        prompts: Sequence[str],
+        run_manager: BaseRunManager | None,
+        stop: list[str] | None,
+        kwargs: Mapping[str, Any],
+    ) -> list[Call | None]:
+        """The calls of the prompts; core shows the run of the first one alone."""
+        name = partial(self._llmops_call, laid, run_manager, stop, kwargs)
+        first, *others = prompts
+        run_id = run_manager.run_id if run_manager else None
+        return [name(first, run_id=run_id), *map(name, others)]
 
     def _llmops_call(
         self,
         laid: Laid,
-        prompt: str,
         run_manager: BaseRunManager | None,
         stop: list[str] | None,
         kwargs: Mapping[str, Any],
+        prompt: str,
+        *,
+        run_id: object = None,
     ) -> Call | None:
-        metadata = run_manager.metadata if run_manager else {}
-        return laid.cache.call(
+        return laid.cache.calls.of(
             lambda owner: call_parts(
                 self, prompt, scope=owner, settled=laid.settled, stop=stop, **kwargs
             ),
             current_scope(),
-            metadata,
+            run_manager.metadata if run_manager else {},
+            said=lambda: [HumanMessage(prompt)],
+            run_id=run_id,
         )
 
 
 def _marked(hit: list[Generation] | None) -> list[Generation] | None:
     """The hit with the mark that tells a usage handler that nothing was spent."""
-    mark = {"llmops_cache": {"tier": "exact", "usage_metadata": None}}
     for each in hit or ():
-        each.generation_info = {**(each.generation_info or {}), **mark}
+        info = each.generation_info or {}
+        told = {"tier": "exact", **info.get("llmops_cache", {}), "usage_metadata": None}
+        each.generation_info = {**info, "llmops_cache": told}
     return hit
 
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from llmops_langchain.cache.asked import Asked
 from llmops_langchain.cache.options import CacheOptions
 from llmops_langchain.cache.store import Entry
 from llmops_langchain.wrapping import CallParts
@@ -23,6 +24,10 @@ class Call(NamedTuple):
     """What the block around the call says."""
     ttl: float | None
     """Seconds its answer lives; `None` without an end."""
+    asked: Asked | None = None
+    """What may be compared by meaning; `None` if only an equal call answers this one."""
+    run_id: str = ""
+    """LangChain's, by which feedback names the call."""
 
     def accepts(self, entry: Entry, now: float) -> bool:
         """Whether the entry may answer it: fresh, and not older than the block's own `ttl`."""

@@ -5,7 +5,7 @@ are found in a table of LangChain's own classes, so a foreign row can build noth
 not fit raises, and the cache counts it as a miss.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -24,7 +24,7 @@ from langchain_core.outputs import ChatGeneration, Generation
 from pydantic import BaseModel
 from uuid_utils import uuid7
 
-__all__ = ["Hit", "decode", "decode_hit", "encode"]
+__all__ = ["EXACT", "Hit", "decode", "decode_hit", "encode"]
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -41,6 +41,9 @@ _MESSAGES: dict[str, type[BaseMessage]] = {
 # A message with nothing in it, in JSON: reading it gives each new message lists of its own.
 _BLANK = orjson.dumps(AIMessage("").model_dump())
 _FIELDS = frozenset(AIMessage.model_fields)
+
+EXACT = {"tier": "exact"}
+"""The mark of a hit that was found by its key."""
 
 _NO_USAGE = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
 _RAW_USAGE = ("token_usage", "usage")
@@ -83,7 +86,7 @@ def decode(body: bytes) -> list[Generation]:
     return _read(body, lambda _cost, answers: [_generation(*each) for each in answers])
 
 
-def decode_hit(body: bytes, *, tier: str, age: float) -> Hit:
+def decode_hit(body: bytes, *, age: float, found: Mapping[str, Any] = EXACT) -> Hit:
     """The answers of `encode` as they are served: nothing to bill, and marked as a hit.
 
     A message has a fresh id (one that keeps its id would replace the earlier answer of its thread
@@ -93,13 +96,13 @@ def decode_hit(body: bytes, *, tier: str, age: float) -> Hit:
 
     Args:
         body: What `encode` gave.
-        tier: What found it: `"exact"` or `"semantic"`.
         age: Seconds since the answer was given.
+        found: What its mark tells of how it was found, its `tier` at least.
 
     Raises:
         ValueError: If the bytes are of another format, or damaged.
     """
-    return _read(body, lambda cost, answers: _hit(cost, answers, tier=tier, age=age))
+    return _read(body, lambda cost, answers: _hit(cost, answers, {**found, "age": age}))
 
 
 def _read(body: bytes, build: Callable[[int, list[Any]], T]) -> T:
@@ -120,28 +123,30 @@ def _generation(kind: str, body: Any, info: dict[str, Any] | None) -> Generation
     return ChatGeneration(message=_MESSAGES[kind](**body), generation_info=info)
 
 
-def _hit(cost: int, answers: list[Any], *, tier: str, age: float) -> Hit:
+def _hit(cost: int, answers: list[Any], mark: Mapping[str, Any]) -> Hit:
     kind, first, _ = answers[0]
     usage = (first.get("usage_metadata") if kind == "ai" else None) or {}
     return Hit(
         input_tokens=usage.get("input_tokens", 0),
         output_tokens=usage.get("output_tokens", 0),
         cost=cost,
-        generations=[_served(*each, tier=tier, age=age) for each in answers],
+        generations=[_served(*each, mark) for each in answers],
     )
 
 
 def _served(
-    kind: str, body: Any, info: dict[str, Any] | None, *, tier: str, age: float
+    kind: str, body: Any, info: dict[str, Any] | None, mark: Mapping[str, Any]
 ) -> Generation:
     if info:
         _drop_raw_usage(info)
     if kind != "ai":
-        return _generation(kind, body, info)
+        # An exact hit of a text is what was kept: core compares it so.
+        told = info if mark["tier"] == "exact" else {**(info or {}), "llmops_cache": {**mark}}
+        return _generation(kind, body, told)
     told = body.setdefault("response_metadata", {})
     _drop_raw_usage(told)
     usage = body.get("usage_metadata")
-    told["llmops_cache"] = {"tier": tier, "age": age, "usage_metadata": usage}
+    told["llmops_cache"] = {**mark, "usage_metadata": usage}
     body["usage_metadata"] = _NO_USAGE.copy()
     # Not `storage.types.new_id`: text is wanted, and the detour over an object takes 1.3 µs.
     body["id"] = f"lc_run--{uuid7()}"

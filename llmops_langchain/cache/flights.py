@@ -5,6 +5,7 @@ import threading
 import time
 from concurrent.futures import Future
 
+from llmops_langchain.cache.match import Match
 from llmops_langchain.cache.steps import Steps, Waiting
 from llmops_langchain.cache.store import Entry
 
@@ -36,6 +37,8 @@ class Flight:
         self.generation = generation
         self.entry: Entry | None = None
         """The answer, once it is there."""
+        self.match: Match | None = None
+        """How it was found by meaning, if it was."""
         self.try_again = False
         """The call failed, and whoever waited may make it."""
         self._done: Future[None] = Future()
@@ -62,10 +65,13 @@ class Flight:
         """The reader asks for the next one: from now on the model is waited for."""
         self._handed_at = None
 
-    def land(self, entry: Entry | None = None, *, failed: bool = False) -> None:
+    def land(
+        self, entry: Entry | None = None, match: Match | None = None, *, failed: bool = False
+    ) -> None:
         """Tell those who wait; what is told first stands."""
         if not self._done.done():
-            self.entry, self.try_again = entry, failed and not self._is_last
+            self.entry, self.match = entry, match
+            self.try_again = failed and not self._is_last
             self._done.set_result(None)
 
     def waiting(self, until: float) -> Steps[bool]:

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import get_args
 
+from llmops_langchain.cache.asked import Sources, listed
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.ledger import Share, holding
 
@@ -33,6 +34,10 @@ class CacheOptions:
     """What the answers may be invalidated by."""
     share: Share | None = None
     """Who may be given the answers."""
+    question: str | None = None
+    """Which part of the last turn is the user's question."""
+    sources: tuple[str, ...] = ()
+    """Texts of the last turn that the question is about."""
 
 
 _PLAIN = CacheOptions()
@@ -52,6 +57,8 @@ def cache_options(
     refresh: bool | None = None,
     tags: Collection[str] = (),
     share: Share | None = None,
+    question: str | None = None,
+    sources: Sources | None = None,
 ) -> Iterator[CacheOptions]:
     """Let every call inside use the cache like this.
 
@@ -65,6 +72,10 @@ def cache_options(
         tags: What the answers may be invalidated by, e.g. the documents they rest on.
         share: Who may be given the answers: the `workspace`, one `project` or one `user`. A call
             whose scope does not name its project or user is then not cached.
+        question: Which part of the prompt the user asks: the semantic tier compares it by meaning,
+            and all around it to the letter.
+        sources: Which texts of the prompt are given, e.g. the documents that were retrieved: they
+            are compared to the letter. Texts, or LangChain's `Document`s.
 
     Yields:
         The options in force inside.
@@ -78,13 +89,15 @@ def cache_options(
         60 ['prices', 'shop']
     """
     outer = _options.get()
-    _check(ttl, tags, share)
+    _check(ttl, tags, share, question)
     inner = CacheOptions(
         ttl=outer.ttl if ttl is None else ttl,
         bypass=outer.bypass if bypass is None else bypass,
         refresh=outer.refresh if refresh is None else refresh,
         tags=outer.tags | frozenset(tags),
         share=outer.share if share is None else share,
+        question=outer.question if question is None else question,
+        sources=outer.sources if sources is None else listed(sources),
     )
     with holding(_options, inner):
         yield inner
@@ -102,11 +115,14 @@ def checked_ttl(ttl: float | None) -> float | None:
     return None if ttl == float("inf") else ttl
 
 
-def _check(ttl: float | None, tags: Collection[str], share: str | None) -> None:
+def _check(ttl: float | None, tags: Collection[str], share: str | None, question: object) -> None:
     checked_ttl(ttl)
     check_tags(tags)
     if share is not None:
         check_share(share)
+    if not (question is None or isinstance(question, str)):
+        msg = f"`question` must be text, got {type(question).__name__!r}"
+        raise ConfigurationError(msg)
 
 
 def check_tags(tags: Collection[str]) -> None:

@@ -1,61 +1,50 @@
 """A LangChain cache that bills nothing twice, hands out copies, and never breaks a call."""
 
-import logging
-import threading
-from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Collection, Sequence
 from functools import partial
-from types import MappingProxyType
-from typing import Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID
 
 from langchain_core.caches import RETURN_VAL_TYPE, BaseCache
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.outputs import Generation
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from typing_extensions import override
 
-from llmops_langchain.cache.call import Call
-from llmops_langchain.cache.codec import decode_hit
+from llmops_langchain.cache.calls import Calls
 from llmops_langchain.cache.explain import Explanation
 from llmops_langchain.cache.explaining import explained
-from llmops_langchain.cache.keeping import written
+from llmops_langchain.cache.flow import Flow
+from llmops_langchain.cache.match import run_id_of
 from llmops_langchain.cache.naming import asked_model, metadata_of, parts_of
 from llmops_langchain.cache.options import (
-    CacheOptions,
     check_not_negative,
     check_share,
     check_tags,
-    checked_ttl,
-    current_options,
 )
 from llmops_langchain.cache.packing import Packer
+from llmops_langchain.cache.semantic_policy import SemanticPolicy
 from llmops_langchain.cache.shelf import Shelf
 from llmops_langchain.cache.sql_store import SqlStore
 from llmops_langchain.cache.stats import CacheStats, Tally
-from llmops_langchain.cache.steps import Blocking, Steps, arun, run
-from llmops_langchain.cache.store import Entry, Store
-from llmops_langchain.cache.turns import Turn, Turns
+from llmops_langchain.cache.steps import Blocking
+from llmops_langchain.cache.store import Store
 from llmops_langchain.clock import Clock, system_clock
 from llmops_langchain.errors import ConfigurationError
-from llmops_langchain.ledger import Scope, Share, current_scope
+from llmops_langchain.ledger import Share, current_scope
 from llmops_langchain.models import PriceBook
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.fork import on_fork
-from llmops_langchain.wrapping import CallParts, core_parts
+
+if TYPE_CHECKING:
+    from llmops_langchain.cache.calibration import Standing
+    from llmops_langchain.cache.semantic import SemanticTier
 
 __all__ = ["ResponseCache"]
 
-logger = logging.getLogger(__name__)
-
-_MOST_TOLD = 100
-"""Reasons not to cache that are logged, each once."""
-
-_MOST_AT_ONCE = 100
-"""Equal lookups of `set_llm_cache` that wait for their update."""
-
-_MOST_LOOKUPS = 1_000
-"""Lookups of `set_llm_cache` that wait for their update; a call that fails never sends one."""
+_THREADS, _THREADS_THAT_EMBED = 4, 16
+"""Calls of asyncio that may wait at a time; an embedder may be a server far away."""
 
 
 class ResponseCache(BaseCache):
@@ -76,6 +65,10 @@ class ResponseCache(BaseCache):
         wait: Seconds a call waits for an equal one that is being made; 0 lets each ask.
         encryption_keys: Fernet keys: the first encrypts what the store keeps, all decrypt.
         prices: What `stats().saved` is priced with.
+        semantic: How answers are found by meaning too; by default only equal calls are answered.
+        rows: Where the semantic tier keeps questions and evidence if `store` is no database; by
+            default in memory.
+        embeddings_dir: Folder of a MiniLM model, for a policy that names no embeddings.
         disabled: Find and keep nothing.
         clock: Returns seconds since the Unix epoch.
 
@@ -101,6 +94,9 @@ class ResponseCache(BaseCache):
         wait: float = 60.0,
         encryption_keys: Sequence[str] = (),
         prices: PriceBook | None = None,
+        semantic: SemanticPolicy | None = None,
+        rows: Database | None = None,
+        embeddings_dir: Path | None = None,
         disabled: bool = False,
         clock: Clock = system_clock,
     ) -> None:
@@ -109,28 +105,52 @@ class ResponseCache(BaseCache):
             raise ConfigurationError(msg)
         check_not_negative(max_items=max_items, wait=wait)
         check_share(share)
-        self._ttl, self._share, self._prices = checked_ttl(ttl), share, prices
-        self._disabled, self._clock = disabled, clock
-        self._told: set[str] = set()
-        self._tally = Tally()
+        self._share, self._disabled, self._clock = share, disabled, clock
+        self._tally, packer = Tally(), Packer(encryption_keys)
         self._shelf = Shelf(
             SqlStore(store) if isinstance(store, Database) else store,
-            Packer(encryption_keys),
+            packer,
             max_items=max_items,
             clock=clock,
             on_error=partial(self._count, "errors"),
             on_unreadable=partial(self._count, "unreadable"),
+            threads=_THREADS_THAT_EMBED if semantic else _THREADS,
         )
-        self._turns = Turns(self._shelf, self._serving, wait=wait)
-        self._looked_up: OrderedDict[bytes, deque[int | None]] = OrderedDict()
-        self._noting = threading.Lock()
+        self._semantic = None
+        if semantic is not None:
+            # numpy and what else it takes: only for who wants it.
+            from llmops_langchain.cache.semantic_places import tier_for
+
+            self._semantic = tier_for(
+                semantic,
+                store if isinstance(store, Database) else rows,
+                packer=packer,
+                shelf=self._shelf,
+                tally=self._tally,
+                embeddings_dir=embeddings_dir,
+                clock=clock,
+            )
+        self.calls = Calls(
+            ttl=ttl, share=share, semantic=self._semantic, tally=self._tally, disabled=disabled
+        )
+        """Names calls."""
+        self.flow = Flow(
+            self._shelf,
+            self._semantic,
+            tally=self._tally,
+            prices=prices,
+            wait=wait,
+            clock=clock,
+        )
+        """Answers them."""
         on_fork(self)
 
     def after_fork(self) -> None:
         """Start anew: another thread of the parent may have held a lock, and counts are its own."""
-        self._tally = Tally()
-        self._noting = threading.Lock()
-        self._turns.after_fork()
+        self._tally.after_fork()
+        self.flow.after_fork()
+        if self._semantic is not None:
+            self._semantic.after_fork()
 
     def __deepcopy__(self, _memo: object) -> Self:
         """The cache itself: a copied model shares its answers."""
@@ -138,19 +158,19 @@ class ResponseCache(BaseCache):
 
     @override
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
-        return self.find(self._core_call(prompt, llm_string))
+        return self.flow.find(self.calls.of_core(prompt, llm_string))
 
     @override
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        self.answered(self._core_call(prompt, llm_string), return_val)
+        self.flow.answered(self.calls.of_core(prompt, llm_string), return_val)
 
     @override
     async def alookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
-        return await self.afind(self._core_call(prompt, llm_string))
+        return await self.flow.afind(self.calls.of_core(prompt, llm_string))
 
     @override
     async def aupdate(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        await self.aanswered(self._core_call(prompt, llm_string), return_val)
+        await self.flow.aanswered(self.calls.of_core(prompt, llm_string), return_val)
 
     @override
     def clear(self, **kwargs: Any) -> None:
@@ -159,8 +179,11 @@ class ResponseCache(BaseCache):
         Raises:
             StorageError: If the store cannot do it.
         """
-        if not self._disabled:
-            self._shelf.clear()
+        if self._disabled:
+            return
+        self._shelf.clear()
+        if self._semantic is not None:
+            self._semantic.clear()
 
     def invalidate(self, tag: str | Collection[str]) -> None:
         """Forget the answers with this tag (or one of these), in every process within a second.
@@ -182,6 +205,46 @@ class ResponseCache(BaseCache):
     async def ainvalidate(self, tag: str | Collection[str]) -> None:
         """`invalidate` in a worker thread."""
         await Blocking(partial(self.invalidate, tag)).arun(self._shelf.workers)
+
+    def feedback(
+        self, run: UUID | str | BaseMessage, *, correct: bool, by: str | None = None
+    ) -> bool:
+        """Say whether an answer that was found by meaning, or would have been, was right.
+
+        It counts for the bound, see `calibration`. A wrong one is not served there again.
+
+        Args:
+            run: LangChain's run id of the call, or the message it answered with.
+            correct: Whether the kept answer served the question.
+            by: Who says so; by default the user of `track(user=…)`. One user's word counts for a
+                twentieth of the evidence at most; that of nobody in particular is the app's own.
+
+        Returns:
+            Whether there is such a run: exact hits and calls without a candidate are not known.
+
+        Raises:
+            ConfigurationError: If there is no semantic tier.
+            StorageError: If the database cannot take it.
+        """
+        by = by or current_scope().user
+        return self._by_meaning().feedback(run_id_of(run), correct=correct, by=by)
+
+    async def afeedback(
+        self, run: UUID | str | BaseMessage, *, correct: bool, by: str | None = None
+    ) -> bool:
+        """`feedback` in a worker thread."""
+        by = by or current_scope().user
+        say = partial(self.feedback, run, correct=correct, by=by)
+        return bool(await Blocking(say).arun(self._shelf.workers))
+
+    def calibration(self) -> "Standing":
+        """What may be served by meaning now, on which evidence, and what more of it is needed.
+
+        Raises:
+            ConfigurationError: If there is no semantic tier.
+            StorageError: If the database cannot be read.
+        """
+        return self._by_meaning().calibration()
 
     def stats(self) -> CacheStats:
         """What this cache did in this process."""
@@ -220,179 +283,17 @@ class ResponseCache(BaseCache):
             now=self._clock(),
         )
 
-    def call(
-        self,
-        name: Callable[[str], CallParts],
-        scope: Scope,
-        metadata: Mapping[str, Any] = MappingProxyType({}),
-    ) -> Call | None:
-        """The call that `name` makes of its owner; `None` if it is not to be cached.
-
-        Args:
-            name: Given whose answer it is, returns the parts of the key, or raises `TypeError`.
-            scope: For whom the call is made.
-            metadata: LangChain's, for what the scope leaves open.
-        """
-        if self._disabled:
-            return None
-        options = current_options()
-        named = None if options.bypass else self._named(name, scope, metadata, options)
-        if named is None:
-            self._count("bypassed")
-        return named
-
-    def find(self, call: Call | None) -> list[Generation] | None:
-        """The answer to `call`, marked as a hit; nobody waits for another's call here."""
-        return run(self._finding(call))
-
-    async def afind(self, call: Call | None) -> list[Generation] | None:
-        """`find` for asyncio: from memory at once, from the store in a worker thread."""
-        return await arun(self._finding(call), self._shelf.workers)
-
-    def answered(self, call: Call | None, generations: Sequence[Generation]) -> None:
-        """Keep what the model answered to a call that was not found."""
-        run(self._keeping(self._missed(call), generations))
-
-    async def aanswered(self, call: Call | None, generations: Sequence[Generation]) -> None:
-        """`answered` for asyncio."""
-        await arun(self._keeping(self._missed(call), generations), self._shelf.workers)
-
-    @contextmanager
-    def turn(self, call: Call | None) -> Iterator[Turn]:
-        """Look for the answer; without one, the block asks and gives it to `keep`.
-
-        Yields:
-            The turn: its `answer`, or none, and then this call alone asks for it.
-        """
-        turn = run(self._approach(call))
-        try:
-            yield turn
-        finally:
-            self._turns.leave(turn)
-
-    @asynccontextmanager
-    async def aturn(self, call: Call | None, *, needs_worker: bool = False) -> AsyncIterator[Turn]:
-        """`turn` for asyncio: from memory at once, from the store in a worker thread.
-
-        Args:
-            call: The call; `None` if it is not to be cached.
-            needs_worker: The model has no async method: it is asked in the loop's own executor.
-        """
-        turn = await arun(self._approach(call, needs_worker=needs_worker), self._shelf.workers)
-        try:
-            yield turn
-        finally:
-            self._turns.leave(turn)
-
-    def keep(self, turn: Turn, generations: Sequence[Generation]) -> None:
-        """Keep whole answers for the call of `turn`; others are counted as refused."""
-        run(self._keeping(turn, generations))
-
-    async def akeep(self, turn: Turn, generations: Sequence[Generation]) -> None:
-        """`keep` for asyncio."""
-        await arun(self._keeping(turn, generations), self._shelf.workers)
-
     def close(self) -> None:
         """Stop following what other processes invalidate; calls go on."""
+        if self._semantic is not None:
+            self._semantic.close()
         self._shelf.close()
 
-    def _approach(self, call: Call | None, *, needs_worker: bool = False) -> Steps[Turn]:
-        turn = yield from self._turns.approach(call, needs_worker=needs_worker)
-        if call is not None and turn.answer is None:
-            self._count("misses")
-        return turn
-
-    def _finding(self, call: Call | None) -> Steps[list[Generation] | None]:
-        if call is None:
-            return None
-        answer = None
-        if not call.options.refresh:
-            entry = self._shelf.recent(call.key)
-            if entry is None:
-                entry = yield Blocking(partial(self._shelf.load, call.key))
-            if entry is not None:
-                answer = yield from self._serving(call, entry, joined=False)
-        if answer is None:
-            self._note_miss(call)
-        return answer
-
-    def _note_miss(self, call: Call) -> None:
-        """Count it, and remember the generation that the model's answer will belong to."""
-        self._count("misses")
-        with self._noting:
-            self._looked_up.setdefault(call.key, deque(maxlen=_MOST_AT_ONCE)).append(
-                self._shelf.generation
-            )
-            while len(self._looked_up) > _MOST_LOOKUPS:
-                self._looked_up.popitem(last=False)
-
-    def _missed(self, call: Call | None) -> Turn:
-        """The turn of an answer; of several lookups it is taken for that of the first."""
-        seen = self._shelf.generation
-        with self._noting:
-            if call is not None and (noted := self._looked_up.get(call.key)):
-                seen = noted.popleft()
-                if not noted:
-                    del self._looked_up[call.key]
-        return Turn(call, seen=seen)
-
-    def _serving(self, call: Call, entry: Entry, *, joined: bool) -> Steps[list[Generation] | None]:
-        """The entry as a hit; `None` if the call does not accept it, or it cannot be read."""
-        now = self._clock()
-        if not call.accepts(entry, now):
-            return None
-        age = max(now - entry.created_at, 0.0)
-        try:
-            hit = decode_hit(entry.value, tier="exact", age=age)
-        except ValueError:
-            self._count("unreadable")
-            return None
-        if not call.options.tags <= entry.tags:
-            yield Blocking(partial(self._shelf.tag, call.key, entry, call.options.tags))
-        self._tally.add_hit(hit, tier="exact", age=age)
-        if joined:
-            self._count("joined")
-        return hit.generations
-
-    def _keeping(self, turn: Turn, generations: Sequence[Generation]) -> Steps[None]:
-        call = turn.call
-        if call is None:
-            return
-        value = written(generations, self._prices)
-        if value is None:
-            self._count("refused")
-            turn.land(None)
-            return
-        entry = call.entry(value, self._clock())
-        kept = yield Blocking(partial(self._shelf.save, call.key, entry, seen=turn.seen))
-        # Not before: who is given it may have tags to add to what is stored.
-        turn.land(entry if kept else None)
-        self._count("stored" if kept else "refused")
-
-    def _core_call(self, prompt: str, llm_string: str) -> Call | None:
-        return self.call(lambda owner: core_parts(prompt, llm_string, scope=owner), current_scope())
-
-    def _named(
-        self,
-        name: Callable[[str], CallParts],
-        scope: Scope,
-        metadata: Mapping[str, Any],
-        options: CacheOptions,
-    ) -> Call | None:
-        try:
-            owner = scope.filled_from(metadata).owner(options.share or self._share)
-            if owner is None:
-                return None
-            parts = name(owner)
-            ttl = self._ttl if options.ttl is None else checked_ttl(options.ttl)
-            return Call(key=parts.key, parts=parts, options=options, ttl=ttl)
-        except Exception as error:  # noqa: BLE001 - an odd message or model must not break the user's call
-            # A `TypeError` names a type or a setting; the text of others may quote a value.
-            said = str(error) if isinstance(error, TypeError) else type(error).__name__
-            if said not in self._told and len(self._told) < _MOST_TOLD:
-                self._told.add(said)
-                logger.warning("calls like this are not cached: %s", said)
-            return None
+    def _by_meaning(self) -> "SemanticTier":
+        if self._semantic is None:
+            msg = "there is no semantic tier: `LLMOps(semantic=SemanticPolicy())` switches it on"
+            raise ConfigurationError(msg)
+        return self._semantic
 
     def _count(self, name: str) -> None:
         self._tally.add(name)

@@ -44,6 +44,7 @@ class Shelf:
         clock: Returns seconds since the Unix epoch.
         on_error: Called for each failure.
         on_unreadable: Called for each value that is damaged, or of another encryption key.
+        threads: Calls of asyncio that may wait for the store at a time.
     """
 
     def __init__(
@@ -55,10 +56,15 @@ class Shelf:
         clock: Clock,
         on_error: Callable[[], None],
         on_unreadable: Callable[[], None],
+        threads: int = 4,
     ) -> None:
         self._store, self._packer, self._max_items = store, packer, max_items
         self._clock, self._on_error, self._on_unreadable = clock, on_error, on_unreadable
-        self._breaker = Breaker(clock)
+        self._breaker, self._threads = Breaker(clock), threads
+        self.on_look: Callable[[], None] = lambda: None
+        """Called at each look around."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when others invalidated or cleared something."""
         self.after_fork()
         on_fork(self)
 
@@ -73,7 +79,7 @@ class Shelf:
         self._starting = threading.Lock()
         self._generation: int | None = None
         self._watch: threading.Event | None = None
-        self.workers: Executor = ThreadPoolExecutor(4, "llmops-cache")
+        self.workers: Executor = ThreadPoolExecutor(self._threads, "llmops-cache")
         """Threads for asyncio: the loop's own may all be waiting for a call that is being made."""
 
     @property
@@ -199,6 +205,8 @@ class Shelf:
             if self._used and self._looks % _LOOKS_BETWEEN_TOUCHES == 0:
                 used, self._used = self._used, set()
                 self._store.touch(frozenset(used), now=self._clock())
+        with suppress(Exception):
+            self.on_look()
 
     def close(self) -> None:
         """Stop looking around; calls go on, without threads of ours."""
@@ -243,6 +251,7 @@ class Shelf:
     def _compare(self, generation: int) -> None:
         if self._generation != generation:
             self._recent = RecentAnswers(self._max_items)
+            self.on_change()
         self._generation = generation
 
     def _safely(self, ask: Callable[[], T]) -> T | None:

@@ -34,7 +34,18 @@ class CacheStats:
     errors: int = 0
     """Lookups (misses too) and updates that failed; the model's answer was used instead."""
     hits_by_tier: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    """Hits by how they were found: `exact`."""
+    """Hits by how they were found: `exact` or `semantic`."""
+    shadowed: int = 0
+    """Calls that were asked though a kept answer to a question of the same meaning was there: the
+    semantic tier measures first, and goes on with samples."""
+    judged: int = 0
+    """Kept answers that were compared with a fresh one."""
+    undecided: int = 0
+    """Comparisons in which the judge could not tell."""
+    semantic_errors: int = 0
+    """Failures of the semantic tier, e.g. of the embedder; the calls went on without it."""
+    exact_only: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """Calls that only an equal one answers though there is a semantic tier, by the reason."""
     saved_input_tokens: int = 0
     """Input tokens that the answers of the hits had used when they were paid for."""
     saved_output_tokens: int = 0
@@ -55,15 +66,25 @@ class Tally:
     """Counts by name from several threads."""
 
     def __init__(self) -> None:
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Start anew: the parent's counts are its own."""
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._tiers: Counter[str] = Counter()
+        self._exact_only: Counter[str] = Counter()
         self._ages = 0.0
 
     def add(self, name: str) -> None:
         """Count one more of `name`."""
         with self._lock:
             self._counts[name] += 1
+
+    def add_exact_only(self, reason: str) -> None:
+        """Count a call that is not compared by meaning."""
+        with self._lock:
+            self._exact_only[reason] += 1
 
     def add_hit(self, hit: Hit, *, tier: str, age: float) -> None:
         """Count a hit, and what it saved."""
@@ -84,6 +105,7 @@ class Tally:
             return CacheStats(
                 **counts,
                 hits_by_tier=MappingProxyType(dict(self._tiers)),
+                exact_only=MappingProxyType(dict(self._exact_only)),
                 saved=saved,
                 mean_age=self._ages / max(counts.get("hits", 0), 1),
             )

@@ -1,7 +1,7 @@
 """One call's way through the cache: to an answer that is there, or to being the one that asks."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from langchain_core.outputs import Generation
 from llmops_langchain.cache.asking import is_led
 from llmops_langchain.cache.call import Call
 from llmops_langchain.cache.flights import Flight, Flights
+from llmops_langchain.cache.match import Match
 from llmops_langchain.cache.shelf import Shelf
 from llmops_langchain.cache.steps import Blocking, Pause, Steps
 from llmops_langchain.cache.store import Entry
@@ -26,8 +27,17 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
 class Serve(Protocol):
     """Makes a hit of an entry."""
 
-    def __call__(self, call: Call, entry: Entry, *, joined: bool) -> Steps[list[Generation] | None]:
-        """The answer; `None` if the entry does not do. `joined`: an equal call just left it."""
+    def __call__(
+        self, call: Call, entry: Entry, match: Match | None, *, joined: bool
+    ) -> Steps[list[Generation] | None]:
+        """The answer; `None` if the entry does not do.
+
+        Args:
+            call: Whom it is for.
+            entry: The kept answer.
+            match: How it was found by meaning, if it was.
+            joined: An equal call just left it.
+        """
 
 
 class Turn:
@@ -40,6 +50,7 @@ class Turn:
         *,
         flight: Flight | None = None,
         seen: int | None = None,
+        match: Match | None = None,
     ) -> None:
         self.call = call
         """The call to keep the answer of; `None` if it is not to be kept."""
@@ -49,6 +60,8 @@ class Turn:
         """Those who wait for this call's answer."""
         self.seen = seen
         """The store's generation before the model was asked."""
+        self.match = match
+        """A kept answer to another question that the model's may be compared with."""
 
     def handed(self) -> None:
         """A chunk of the answer is in the hands of its reader."""
@@ -72,11 +85,19 @@ class Turns:
     Args:
         shelf: Where the answers are.
         serve: Makes a hit of an entry.
+        look: Finds a kept answer by meaning.
         wait: Seconds that a call waits for an equal one before it asks itself.
     """
 
-    def __init__(self, shelf: Shelf, serve: Serve, *, wait: float) -> None:
-        self._shelf, self._serve, self._wait = shelf, serve, wait
+    def __init__(
+        self,
+        shelf: Shelf,
+        serve: Serve,
+        look: Callable[[Call], Steps[Match | None]],
+        *,
+        wait: float,
+    ) -> None:
+        self._shelf, self._serve, self._look, self._wait = shelf, serve, look, wait
         self.after_fork()
 
     def after_fork(self) -> None:
@@ -108,7 +129,7 @@ class Turns:
                 return (yield from self._lead(call, flight, until))
             landed = yield from flight.waiting(until)
             if landed and flight.entry is not None:
-                answer = yield from self._serve(call, flight.entry, joined=True)
+                answer = yield from self._serve(call, flight.entry, flight.match, joined=True)
                 return Turn(call, answer) if answer is not None else self._alone(call)
             if not (landed and flight.try_again):
                 break
@@ -124,20 +145,24 @@ class Turns:
 
     def _remembered(self, call: Call) -> Steps[list[Generation] | None]:
         entry = self._shelf.recent(call.key)
-        return None if entry is None else (yield from self._serve(call, entry, joined=False))
+        return None if entry is None else (yield from self._serve(call, entry, None, joined=False))
 
     def _lead(self, call: Call, flight: Flight, until: float) -> Steps[Turn]:
         """As the only one of this process: look into the store, and agree with the others."""
         try:
-            entry = yield from self._stored(call, flight, until)
-            answer = None if entry is None else (yield from self._serve(call, entry, joined=False))
+            entry, match = (yield from self._stored(call, flight, until)), None
+            if entry is None and (match := (yield from self._look(call))) and match.is_served:
+                entry = match.entry
+            answer = None
+            if entry is not None:
+                answer = yield from self._serve(call, entry, match, joined=False)
         except BaseException:
             self._leave(call, flight)
             raise
         if answer is None:
             flight.generation = self._shelf.generation
-            return Turn(call, flight=flight, seen=flight.generation)
-        flight.land(entry)
+            return Turn(call, flight=flight, seen=flight.generation, match=match)
+        flight.land(entry, match)
         self._leave(call, flight)
         return Turn(call, answer)
 

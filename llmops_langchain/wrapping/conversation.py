@@ -25,6 +25,9 @@ _NOT_TELLING = _BOOKKEEPING | {"status", "type"}
 _PARSED = frozenset(("parsed",))
 _PARSED_AND_CALLS = frozenset(("parsed", "tool_calls"))
 
+# Said to the cache, not to the model.
+_TO_THE_CACHE = "llmops_"
+
 Numbers = dict[str | None, int]
 
 
@@ -112,5 +115,9 @@ def _block(block: Any, numbers: Numbers) -> Any:
 
 def _besides(extra: Mapping[str, Any], repeated: Container[str] = ()) -> dict[str, Any]:
     return exact(
-        {name: value for name, value in extra.items() if value is not None and name not in repeated}
+        {
+            name: value
+            for name, value in extra.items()
+            if value is not None and name not in repeated and not name.startswith(_TO_THE_CACHE)
+        }
     )

@@ -12,6 +12,7 @@ from json import JSONDecodeError, JSONDecoder
 from typing import Any
 
 import orjson
+from langchain_core.messages import BaseMessage, HumanMessage, messages_from_dict
 
 from llmops_langchain.wrapping.canonical import canonical, schema_of
 from llmops_langchain.wrapping.conversation import conversation_parts, text_parts
@@ -19,7 +20,7 @@ from llmops_langchain.wrapping.hosted import names_hosted, refuse_hosted
 from llmops_langchain.wrapping.parameters import SILENT_FIELDS, parameter_parts, telling
 from llmops_langchain.wrapping.parts import CallParts
 
-__all__ = ["core_parts"]
+__all__ = ["core_messages", "core_parts"]
 
 # Around a dict of the user's that could be taken for one of core's own.
 _ESCAPED = "__lc_escaped__"
@@ -60,6 +61,13 @@ def core_parts(prompt: str, llm_string: str, *, scope: str) -> CallParts:
         history=history,
         question=question,
     )
+
+
+def core_messages(prompt: str) -> list[BaseMessage]:
+    """The messages that `core_parts` reads; a text is the user's."""
+    if fields := _messages(prompt):
+        return messages_from_dict([{"type": each["type"], "data": each} for each in fields])
+    return [HumanMessage(prompt)]
 
 
 def _conversation(prompt: str) -> tuple[bytes, bytes, bytes]:

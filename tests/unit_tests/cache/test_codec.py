@@ -105,7 +105,7 @@ def test_what_is_stored_comes_back(given_answers: list[Generation]) -> None:
     assert decode(encode(given_answers)) == given_answers
 
 
-@pytest.mark.parametrize("read", [decode, lambda body: decode_hit(body, tier="exact", age=1)])
+@pytest.mark.parametrize("read", [decode, lambda body: decode_hit(body, age=1)])
 @pytest.mark.parametrize(
     "body",
     [
@@ -142,7 +142,7 @@ def test_damaged_bytes_raise_nothing_but_value_errors(given_answers, data) -> No
     with contextlib.suppress(ValueError):
         assert decode(bytes(value))
     with contextlib.suppress(ValueError):
-        assert decode_hit(bytes(value), tier="exact", age=1).generations
+        assert decode_hit(bytes(value), age=1).generations
 
 
 @settings(deadline=None)
@@ -203,7 +203,7 @@ PAID = {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7}
 
 
 def hit(*generations: Generation, cost: int = 0) -> Hit:
-    return decode_hit(encode(generations, cost=cost), tier="exact", age=3.5)
+    return decode_hit(encode(generations, cost=cost), age=3.5)
 
 
 def as_hit(message: AIMessage, id_: str) -> AIMessage:
@@ -279,14 +279,14 @@ def test_the_tokens_of_a_hit_are_those_of_its_first_answer() -> None:
 
 def test_every_hit_has_an_id_of_its_own() -> None:
     body = encode([ChatGeneration(message=AIMessage("hi", id="run--1"))] * 2)
-    ids = {g.message.id for _ in "ab" for g in decode_hit(body, tier="exact", age=1).generations}
+    ids = {g.message.id for _ in "ab" for g in decode_hit(body, age=1).generations}
     assert len(ids) == 4
     assert all(each.startswith("lc_run--") for each in ids)
 
 
 def test_every_hit_is_new() -> None:
     body = encode([ChatGeneration(message=AIMessage("x", response_metadata={"a": [1]}))])
-    first, second = (decode_hit(body, tier="exact", age=3.5).generations[0].message for _ in "ab")
+    first, second = (decode_hit(body, age=3.5).generations[0].message for _ in "ab")
     for part in (first.tool_calls, first.response_metadata["a"], first.usage_metadata):
         part.clear()
     first.tool_calls.append("x")

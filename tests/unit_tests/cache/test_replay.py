@@ -252,7 +252,7 @@ def kept_hit(
     message = AIMessage(**fields, response_metadata=metadata, usage_metadata=PAID)
     info = {"finish_reason": "stop"}
     body = encode([ChatGeneration(message=message, generation_info=info)])
-    (generation,) = decode_hit(body, tier="exact", age=1.5).generations
+    (generation,) = decode_hit(body, age=1.5).generations
     assert isinstance(generation, ChatGeneration)
     return generation
 
