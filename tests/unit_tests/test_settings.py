@@ -22,9 +22,10 @@ GIVEN = {
     "LLMOPS_CACHE_MAX_BYTES": "1000000",
     "LLMOPS_CACHE_SHARE": "project",
     "LLMOPS_CACHE_WAIT": "5",
+    "LLMOPS_EMBEDDINGS_DIR": "/data/minilm",
     "LLMOPS_CACHE_URL": "redis://cache:6379/0",
 }
-TEXTS = {"DB_SCHEMA", "JOURNAL_DIR", "ENCRYPTION_KEY", "CACHE_URL"}
+TEXTS = {"DB_SCHEMA", "JOURNAL_DIR", "EMBEDDINGS_DIR", "ENCRYPTION_KEY", "CACHE_URL"}
 
 
 def test_an_empty_environment_leaves_the_defaults() -> None:
@@ -47,6 +48,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         cache_max_bytes=1_000_000,
         cache_share="project",
         cache_wait=5.0,
+        embeddings_dir=Path("/data/minilm"),
         cache_url="redis://cache:6379/0",
     )
 
