@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         MemoryStore,
         RedisStore,
         ResponseCache,
+        SemanticPolicy,
         SqlStore,
     )
     from llmops_langchain.callbacks import UsageCallbackHandler
@@ -67,6 +68,7 @@ __all__ = [
     "ResponseCache",
     "SchemaVersionError",
     "Scope",
+    "SemanticPolicy",
     "Settings",
     "SqlNodeCache",
     "SqlStore",
@@ -85,6 +87,7 @@ _HOMES = {
         "MemoryStore",
         "RedisStore",
         "ResponseCache",
+        "SemanticPolicy",
         "SqlStore",
     ),
     "callbacks": ("UsageCallbackHandler",),

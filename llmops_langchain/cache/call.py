@@ -1,5 +1,6 @@
 """One call as the cache knows it."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from llmops_langchain.cache.asked import Asked
@@ -24,8 +25,9 @@ class Call(NamedTuple):
     """What the block around the call says."""
     ttl: float | None
     """Seconds its answer lives; `None` without an end."""
-    asked: Asked | None = None
-    """What may be compared by meaning; `None` if only an equal call answers this one."""
+    asked: Callable[[], Asked | None] = lambda: None
+    """Returns what may be compared by meaning, once it is needed; nothing if only an equal call
+    answers this one."""
     run_id: str = ""
     """LangChain's, by which feedback names the call."""
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -87,8 +87,8 @@ class Calls:
         if named is None or self._semantic is None:
             return named
         is_declared = whose.workspace is not None or (options.share or self._share) != "workspace"
-        asked = self._semantic.asked(named.parts, options, said, is_declared=is_declared)
-        return named._replace(asked=asked, run_id=str(run_id or new_id()))
+        read = partial(self._semantic.asked, named.parts, options, said, is_declared=is_declared)
+        return named._replace(asked=cache(read), run_id=str(run_id or new_id()))
 
     def _named(
         self, name: Callable[[str], CallParts], scope: Scope, options: CacheOptions

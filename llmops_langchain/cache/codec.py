@@ -130,12 +130,12 @@ def _hit(cost: int, answers: list[Any], mark: Mapping[str, Any]) -> Hit:
         input_tokens=usage.get("input_tokens", 0),
         output_tokens=usage.get("output_tokens", 0),
         cost=cost,
-        generations=[_served(*each, mark) for each in answers],
+        generations=[_served(mark, *each) for each in answers],
     )
 
 
 def _served(
-    kind: str, body: Any, info: dict[str, Any] | None, mark: Mapping[str, Any]
+    mark: Mapping[str, Any], kind: str, body: Any, info: dict[str, Any] | None
 ) -> Generation:
     if info:
         _drop_raw_usage(info)

@@ -147,7 +147,7 @@ class Flow:
 
     def _looking(self, call: Call) -> Steps[Match | None]:
         """What a lookup by meaning finds, where there is one."""
-        if self._semantic is None or call.asked is None:
+        if self._semantic is None:
             return None
         match: Match | None = yield Blocking(partial(self._semantic.look, call))
         return match

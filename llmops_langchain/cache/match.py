@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Candidate", "Match", "run_id_of"]
 
-_PREFIXES = re.compile(r"^(?:lc_)?run-{1,2}")
-"""Core makes ids of messages so; a stream's used another dash."""
+_RUN_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""As it stands in the id that core gives a message: `lc_run--…-0`."""
 
 
 class Candidate(NamedTuple):
@@ -64,4 +64,5 @@ def run_id_of(run: UUID | str | BaseMessage) -> str:
     if not isinstance(run, BaseMessage):
         return str(run)
     mark = run.response_metadata.get("llmops_cache") or {}
-    return str(mark.get("run_id") or _PREFIXES.sub("", run.id or ""))
+    found = _RUN_ID.search(run.id or "")
+    return str(mark.get("run_id") or (found[0] if found else ""))

@@ -45,7 +45,7 @@ class CacheStats:
     semantic_errors: int = 0
     """Failures of the semantic tier, e.g. of the embedder; the calls went on without it."""
     exact_only: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    """Calls that only an equal one answers though there is a semantic tier, by the reason."""
+    """Misses that were not compared by meaning though there is a semantic tier, by the reason."""
     saved_input_tokens: int = 0
     """Input tokens that the answers of the hits had used when they were paid for."""
     saved_output_tokens: int = 0

@@ -60,6 +60,7 @@ def demo(
     Without `--model` it needs no key and no network: a small model runs on this machine.
     """
     from llmops_langchain import LLMOps
+    from llmops_langchain.cli.reworded import ask_in_other_words
     from llmops_langchain.ledger import Event
 
     threads = _threads(questions, turns)
@@ -68,7 +69,7 @@ def demo(
         _check(ops)
         with _answering(ops, model, gguf) as (chat, name, prices):
             seconds = _serve(ops, chat, threads, run)
-            rush = _rush(ops, chat, run)
+            told = _rush(ops, chat, run) | ask_in_other_words(url, chat, run)
         event = Event(
             name=DEMO_RUN,
             ts=system_clock(),
@@ -76,7 +77,7 @@ def demo(
             unit="seconds",
             workspace=run,
             project="demo",
-            tags={"model": name, "prices": prices, **rush},
+            tags={"model": name, "prices": prices, **told},
         )
         ops.ledger.record(event)
         ops.flush()

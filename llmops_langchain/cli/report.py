@@ -22,6 +22,7 @@ DEMO_RUN = "demo.run"
 _TOLD_BY_THE_RUN = {
     "Equal calls at one moment": "rush",
     "First word of a hit that is streamed": "first_word",
+    "Questions asked in other words": "reworded",
 }
 """Rows that the run's event tells in its tags."""
 

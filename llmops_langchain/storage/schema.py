@@ -4,6 +4,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -11,8 +12,10 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
     false,
 )
+from sqlalchemy.dialects.postgresql import ARRAY, REAL
 
 from llmops_langchain.storage.types import Id, NanoDollars, Seconds, Tags
 
@@ -20,14 +23,16 @@ __all__ = [
     "SCHEMA_VERSION",
     "VERSION_TABLE",
     "cache_entries",
+    "cache_feedback",
     "cache_tags",
     "events",
     "generations",
     "leases",
     "metadata",
+    "semantic_vectors",
 ]
 
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 """`major.minor` of the newest revision. Within a major, revisions only add nullable or defaulted
 columns and new tables, so code of an earlier minor goes on working beside newer code."""
 
@@ -130,6 +135,60 @@ cache_tags = Table(
         index=True,
     ),
     sqlite_with_rowid=False,
+)
+
+# Questions that were answered, to be found by meaning. Nothing refers to `cache_entries`: the
+# answers may be kept elsewhere.
+semantic_vectors = Table(
+    "llmops_semantic_vectors",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("space", Text, nullable=False),
+    # A digest of all that must be equal, the key of the answer, and whose vector it is.
+    Column("scope", LargeBinary, nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    Column("embedder", Text, nullable=False),
+    # Numbers the writes, for readers who want what is new: see `cache/changes.py`.
+    Column("change", BigInteger, nullable=False),
+    Column("created_at", Seconds, nullable=False),
+    Column("expires_at", Seconds, index=True),
+    Column("used_at", Seconds, nullable=False),
+    # Question and vector as they are packed; empty once the answer is gone.
+    Column("body", LargeBinary, nullable=False),
+    # The vector again for pgvector, on PostgreSQL alone and only if nothing is encrypted.
+    Column("embedding", LargeBinary().with_variant(ARRAY(REAL), "postgresql")),
+    UniqueConstraint("space", "scope", "key", "embedder"),
+    # The least recently used of a scope are counted and found in the index alone.
+    Index(None, "space", "scope", "embedder", "used_at"),
+    Index(None, "space", "change", "embedder"),
+)
+
+# Answers found by meaning, served or not, and whether they were right.
+cache_feedback = Table(
+    "llmops_cache_feedback",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("ts", Seconds, nullable=False),
+    Column("space", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    # Whose scores they are: embedder and verifier.
+    Column("pool", Text, nullable=False),
+    Column("workspace", Text),
+    # The call, the call whose kept answer was found for it, and how well they match.
+    Column("call_key", LargeBinary, nullable=False),
+    Column("matched", LargeBinary, nullable=False),
+    Column("score", Double, nullable=False),
+    Column("cosine", Double, nullable=False),
+    Column("kind", Text, nullable=False),
+    # The judgment; NULL until there is one. `change` numbers them as above.
+    Column("correct", Boolean),
+    Column("source", Text),
+    Column("judged_by", Text),
+    Column("judged_at", Seconds),
+    Column("change", BigInteger),
+    UniqueConstraint("space", "run_id"),
+    Index(None, "space", "pool", "change"),
+    Index(None, "space", "correct", "ts"),
 )
 
 # Counters that only grow: how often something was changed, and at which count it was last.

@@ -21,9 +21,13 @@ from llmops_langchain.storage.schema import (
     SCHEMA_VERSION,
     VERSION_TABLE,
     cache_entries,
+    cache_feedback,
     cache_tags,
     events,
+    generations,
+    leases,
     metadata,
+    semantic_vectors,
 )
 
 OURS = {VERSION_TABLE, *metadata.tables}
@@ -119,6 +123,38 @@ def test_what_1_1_kept_is_still_there(oldest: Database) -> None:
     assert oldest.read(select(*columns)) == [(b"old", b"answer", 1.5, None, "answers", 0, 0.0)]
     assert oldest.read(select(cache_entries.c.fingerprint)) == [(None,)]
     assert tables(oldest) == OURS
+
+
+KEPT_BY_1_2 = """
+INSERT INTO llmops_cache_entries (key, value, created_at, expires_at, space, size, used_at)
+VALUES (CAST('old' AS {0}), CAST('answer' AS {0}), 1.5, 99.5, 'nodes', 306, 2.5);
+INSERT INTO llmops_cache_tags (tag, key) VALUES ('a', CAST('old' AS {0}));
+INSERT INTO llmops_generations (name, value, changed_at) VALUES ('cache:nodes', 3, 1.5);
+INSERT INTO llmops_leases (name, owner, expires_at) VALUES ('cache:nodes:00', 'me', 9.5);
+"""
+
+
+@pytest.fixture
+def of_1_2(lasting_url: str) -> Iterator[Database]:
+    """This release's code on tables of 1.2 that hold a row each."""
+    with Database(lasting_url) as database:
+        first, later, _ = database.upgrade_sql().partition("-- Running upgrade 1.2 -> ")
+        assert later
+        end = "" if database.is_sqlite else "COMMIT;"
+        kept = KEPT_BY_1_2.format("BLOB" if database.is_sqlite else "BYTEA")
+        by_hand(database, first + end, kept)
+        yield database
+
+
+def test_what_1_2_kept_is_still_there(of_1_2: Database) -> None:
+    assert recorded(of_1_2) == 1
+    entry = (b"old", b"answer", 1.5, 99.5, "nodes", 306, 2.5, None)
+    assert of_1_2.read(select(cache_entries)) == [entry]
+    assert of_1_2.read(select(cache_tags)) == [("a", b"old")]
+    assert of_1_2.read(select(generations)) == [("cache:nodes", 3, 1.5)]
+    assert of_1_2.read(select(leases)) == [("cache:nodes:00", "me", 9.5)]
+    assert of_1_2.read(select(semantic_vectors)) == of_1_2.read(select(cache_feedback)) == []
+    assert tables(of_1_2) == OURS
 
 
 def test_code_of_1_1_goes_on_working_on_these_tables(lasting_url: str) -> None:
