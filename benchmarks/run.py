@@ -15,7 +15,19 @@ from pathlib import Path
 from measuring import CLAIMS_HEADER, QUICK
 
 HERE = Path(__file__).parent
-SCRIPTS = ("cache.py", "cache_server.py", "trim.py", "prices.py", "handler.py", "ingest.py")
+SCRIPTS = (
+    "cache.py",
+    "cache_server.py",
+    "semantic.py",
+    "semantic_bound.py",
+    "semantic_hit.py",
+    "semantic_index.py",
+    "vectors.py",
+    "trim.py",
+    "prices.py",
+    "handler.py",
+    "ingest.py",
+)
 BEGIN, END = "<!-- figures: `make bench` writes what follows -->", "<!-- end of the figures -->"
 LIBRARIES = (
     "llmops-langchain",

@@ -30,8 +30,6 @@ _SHARE = 100
 _SCOPES_COUNTED = 10_000
 """Scopes whose additions are counted; then all counts begin anew, and each is looked after."""
 
-_PROBE = b"is this read by everybody?"
-
 
 class Known(NamedTuple):
     """A question as it is kept."""
@@ -87,7 +85,7 @@ class IndexRows:
     ) -> None:
         self.database, self._packer = database, packer
         self.max_items, self._on_unreadable = max_items, on_unreadable
-        self.is_encrypted = _PROBE not in packer.pack(b"", _PROBE)
+        self.is_encrypted = packer.encrypts
         self._is_sqlite = database.is_sqlite
         self._space, self._embedder = space, embedder
         # Not by the columns' names: in an UPDATE they would be taken for what it sets.

@@ -43,6 +43,11 @@ class Packer:
     def __init__(self, encryption_keys: Sequence[str] = ()) -> None:
         self._fernet = _fernet(encryption_keys) if encryption_keys else None
 
+    @property
+    def encrypts(self) -> bool:
+        """Whether rows are written under a key."""
+        return self._fernet is not None
+
     def pack(self, key: bytes, body: bytes) -> bytes:
         """The row that holds `body` under `key`.
 

@@ -157,11 +157,6 @@ class SemanticTier:
         """Forget every question; what was learnt about errors stays."""
         self._parts().meaning.index.clear()
 
-    def forget(self) -> None:
-        """Drop what is in memory of the index: it is read again when it is needed."""
-        if self._made is not None:
-            self._made.meaning.index.forget()
-
     def look_around(self) -> None:
         """See what other processes did; called twice a second."""
         if self._made is None or self._breaker.is_open:

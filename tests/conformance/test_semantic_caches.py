@@ -31,7 +31,10 @@ class EveryPlace:
         self, request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock
     ) -> Iterator[BaseCache]:
         # Serves from the beginning, whatever the verifier is sure enough of.
-        policy = SemanticPolicy(embeddings=HashedEmbeddings(), start="shipped", sampling=0.0)
+        many = 20_000 if request.param == "pgvector" else 10_000
+        policy = SemanticPolicy(
+            embeddings=HashedEmbeddings(), start="shipped", sampling=0.0, max_items=many
+        )
         with self.database(request, tmp_path) as database, track(workspace="acme"):
             store = {
                 "memory store": MemoryStore,
