@@ -22,6 +22,7 @@ import numpy as np
 import train_verifier as training
 from langchain_core.embeddings import Embeddings
 from measuring import QUICK, Claim, print_claims, print_table, sized
+from tradeoff import Point, drawn
 from train_verifier import Flags, Floats, Pair, Sample
 
 from llmops_langchain.embeddings import (
@@ -39,8 +40,8 @@ QQP = training.FOW.with_name("qqp.jsonl")
 
 GPTCACHE, REDISVL = 0.6, 0.9
 """Cosines from which on the peers serve by default. gptcache 0.1.44: `Config` has
-`similarity_threshold=0.8`, `SearchDistanceEvaluation` 4 less the squared distance, so it serves up
-to a squared distance of 0.8. redisvl 0.28.0: `SemanticCache` has `distance_threshold=0.1`, cosine."""
+`similarity_threshold=0.8` of a range of 4, and `SearchDistanceEvaluation` scores 4 less the squared
+distance, so up to 0.8 is served. redisvl 0.28.0: `SemanticCache` has `distance_threshold=0.1`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,8 @@ class Judged:
     """Shape `(seeds, pairs)`."""
     threshold: float
     """The mean of those chosen."""
+    label: str = ""
+    """In the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,12 @@ def verifier(data: Data) -> list[Judged]:
             served[place, seed, np.flatnonzero(held)] = values >= threshold
     means = np.mean(chosen, axis=0)
     return [
-        Judged(policy=f"verifier, ≤ {error:.0%} wrong", served=each, threshold=float(mean))
+        Judged(
+            policy=f"verifier, ≤ {error:.0%} wrong",
+            served=each,
+            threshold=float(mean),
+            label=f"asked for ≤ {error:.0%} wrong",
+        )
         for error, each, mean in zip(ERRORS, served, means, strict=True)
     ]
 
@@ -152,7 +160,8 @@ def best_cosine(data: Data, known: Flags, error: float, *, among_traps: bool) ->
 def fixed(data: Data, policy: str, threshold: float) -> Judged:
     """A cosine threshold as a peer ships it."""
     served = np.tile(data.cosines >= threshold, (SEEDS, 1))
-    return Judged(policy=policy, served=served, threshold=threshold)
+    label = f"{policy.partition(',')[0]} (cosine ≥ {threshold})"
+    return Judged(policy=policy, served=served, threshold=threshold, label=label)
 
 
 def upper_bound(wrong: int, total: int, confidence: float = 0.95) -> float:
@@ -280,13 +289,14 @@ def outside(embeddings: Embeddings, name: str, judged: Data) -> None:
 
 
 def curve(scores: Floats, data: Data) -> list[tuple[float, float]]:
-    """Wrong among served against paraphrases served, for falling thresholds."""
+    """For falling thresholds; from 5 % of paraphrases on, of fewer the share of wrong is luck."""
     counted = data.traps | data.which("paraphrase")
     order = np.argsort(-scores[counted])
     wrong = np.cumsum(data.traps[counted][order])
     total = np.arange(1, len(order) + 1)
     served = (total - wrong) / data.which("paraphrase").sum()
-    return list(zip((wrong / total).tolist(), served.tolist(), strict=True))
+    steps = ~data.traps[counted][order] & (served >= training.LEAST)
+    return list(zip((wrong / total)[steps].tolist(), served[steps].tolist(), strict=True))
 
 
 def cross_validated(data: Data) -> Floats:
@@ -338,15 +348,27 @@ def main() -> None:
     if QQP.is_file():
         outside(embeddings, name, data)
     if not QUICK and held_back and name == "MiniLM":
-        from tradeoff import drawn  # the picture
-
-        points = [(each.policy, *shares(data, each)) for each in [*ours, *peers]]
-        lines = {
-            "verifier": curve(cross_validated(data), data),
-            "cosine": curve(data.cosines, data),
-        }
-        PICTURE.write_text(drawn(lines, points), "utf-8")
+        PICTURE.write_text(picture(data, ours, peers), "utf-8")
     print_claims(claims(data, ours, cosine))
+
+
+def picture(data: Data, ours: Sequence[Judged], peers: Sequence[Judged]) -> str:
+    """Both ways of judging, and where the thresholds that were chosen beforehand lead."""
+
+    def marks(policies: Sequence[Judged]) -> dict[str, Point]:
+        found = {}
+        for each in policies:
+            served, wrong, _ = shares(data, each)
+            found[each.label] = (wrong, served)
+        return found
+
+    return drawn(
+        curve(cross_validated(data), data),
+        curve(data.cosines, data),
+        marks(ours),
+        marks(peers),
+        f"fow-cache, {data.which('paraphrase').sum()} rewordings and {data.traps.sum()} traps",
+    )
 
 
 def claims(data: Data, ours: Sequence[Judged], cosine: Sequence[Judged]) -> Iterator[Claim]:

@@ -151,7 +151,8 @@ def main() -> None:
 
 def one_run(scenario: Scenario, max_error: float, seed: int) -> Run:
     """Serve one stream of a scenario."""
-    stream = stream_of(scenario, max_error, np.random.default_rng(seed))
+    rng = np.random.default_rng([seed, round(1e6 * max_error)])
+    stream = stream_of(scenario, max_error, rng)
     return Tier(scenario, max_error).serve(stream)
 
 
@@ -372,10 +373,20 @@ def states_of(max_error: float, until: str, rate: float, seed: int) -> Iterator[
 
 def claims(runs: dict[tuple[str, float], list[Run]], takes: dict[float, Takes]) -> Iterator[Claim]:
     """Return what was promised."""
+    at_bound = [
+        run for scenario in SCENARIOS if scenario.flat == 1 for run in runs_of(scenario, runs)
+    ]
+    yield Claim(
+        what="opened although exactly `max_error` are wrong, all together",
+        against="the truth",
+        result=sum(run.served > 0 for run in at_bound) / len(at_bound),
+        goal=1 - CONFIDENCE,
+        unit="of runs",
+        at_most=True,
+    )
     for max_error in ERRORS:
         mine = [(scenario, runs[scenario.name, max_error]) for scenario in SCENARIOS]
         above = max(share_above(max_error, each) for kind, each in mine if not kind.changes)
-        opened = max(sum(run.served > 0 for run in each) for kind, each in mine if kind.flat)
         closed = min(
             (share_closed(each) for kind, each in mine if kind.outdated and kind.is_judged),
             key=float,
@@ -385,11 +396,6 @@ def claims(runs: dict[tuple[str, float], list[Run]], takes: dict[float, Takes]) 
         yield most(
             what=f"{what}more of the served wrong, the worst scenario without a change",
             result=above,
-            goal=1 - CONFIDENCE,
-        )
-        yield most(
-            what=f"{what}opened although at least so many are wrong",
-            result=opened / SEEDS,
             goal=1 - CONFIDENCE,
         )
         yield most(
@@ -412,6 +418,12 @@ def claims(runs: dict[tuple[str, float], list[Run]], takes: dict[float, Takes]) 
             unit="labels",
             at_most=True,
         )
+
+
+def runs_of(scenario: Scenario, runs: dict[tuple[str, float], list[Run]]) -> Iterator[Run]:
+    """Yield the runs of a scenario with every `max_error`."""
+    for max_error in ERRORS:
+        yield from runs[scenario.name, max_error]
 
 
 if __name__ == "__main__":

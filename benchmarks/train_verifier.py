@@ -31,7 +31,7 @@ from llmops_langchain.fits import Linear, fit_logistic
 from llmops_langchain.text import FEATURES, compare, question_of
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
-from minilm import NEEDS, minilm_directory  # noqa: E402 - the tests build it
+from minilm import NEEDS, minilm_directory
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -53,6 +53,10 @@ WIDTH = 0.2
 LEAST = 0.05
 """Share of paraphrases; a threshold that serves fewer is of no use, and its error is luck."""
 FOLDS, SEEDS = 5, 5
+HELP = frozenset(("cosine", "cosine_of_new", "covered", "equal", "slot_cosine"))
+EITHER = frozenset(("shared", "slot_verb", "slot_thing", "synonyms"))
+SIGNS = np.array([0 if name in EITHER else 1 if name in HELP else -1 for name in FEATURES])
+"""What a feature may do to a score: raise it, lower it, or either."""
 FLOOR = 0.3
 """A score below is of no use for any share of wrong answers that anyone would accept."""
 NEVER = 1.01
@@ -195,8 +199,18 @@ def row(pair: Pair, scale: Callable[[float], float] | None) -> tuple[float, ...]
 
 
 def fitted(data: Sample) -> Linear:
-    """The model."""
-    return fit_logistic(data.rows, data.same, l2=L2, sample_weights=data.weights)
+    """The model; a feature whose weight has the wrong sign is left out, the worst first.
+
+    So a nearer vector never lowers a score, and a conflict never raises one.
+    """
+    rows = data.rows.copy()
+    while True:
+        model = fit_logistic(rows, data.same, l2=L2, sample_weights=data.weights)
+        wrong = model.weights * SIGNS * rows.std(axis=0)
+        worst = int(wrong.argmin())
+        if wrong[worst] > -1e-9:
+            return Linear(np.where(rows.any(axis=0), model.weights, 0.0), model.bias)
+        rows[:, worst] = 0.0
 
 
 def folds(groups: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
@@ -298,7 +312,14 @@ def main() -> None:
     directory = minilm_directory()
     if directory is None or not FOW.is_file():
         sys.exit(f"needs {FOW} and the packages {', '.join(NEEDS)}: see tests/minilm.py")
-    minilm = MiniLMEmbeddings(directory)
+    written = trained(MiniLMEmbeddings(directory))
+    text = json.dumps(written, indent=1, ensure_ascii=False)
+    Path(str(WEIGHTS)).write_text(text + "\n", "utf-8")
+    print(f"\n{WEIGHTS.name}: {len(text)} characters, version {written['version']}")
+
+
+def trained(minilm: Embeddings) -> dict[str, Any]:
+    """What the file is to hold."""
     pairs = read_pairs(OWN, own=True) + read_pairs(FOW, own=False)
     told = anchors(minilm)
     embedders: dict[str, Embeddings] = {
@@ -319,9 +340,7 @@ def main() -> None:
         "provenance": PROVENANCE,
     }
     digest = blake2b(json.dumps(written).encode(), digest_size=4).hexdigest()
-    text = json.dumps({"version": f"1.{digest}"} | written, indent=1, ensure_ascii=False)
-    WEIGHTS.write_text(text + "\n", "utf-8")
-    print(f"\n{WEIGHTS.name}: {WEIGHTS.stat().st_size} bytes, version 1.{digest}")
+    return {"version": f"1.{digest}"} | written
 
 
 def blended(

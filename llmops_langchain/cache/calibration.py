@@ -1,6 +1,6 @@
 """From which score on answers are served by meaning, so that few enough of them are wrong."""
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -37,6 +37,9 @@ _IF_JUDGED_WRONG: Final = 0.9
 """Share of would-be hits that is asked again, from half of an alarm on."""
 _IF_CALLED_WRONG: Final = 0.5
 """The same for complaints, so that no number of those who lie can do more than that."""
+_SEEN: Final = 20
+"""Correct labels drawn at random that lie at or below the score from which on answers are served:
+where little was seen nothing is served, however well all went above it."""
 _ALONE: Final = 20
 """Labels in a row, none of them drawn at random, after which complaints alone decide."""
 
@@ -219,6 +222,8 @@ class Calibration:
         self._votes = Votes(bound.max_error)
         self._counts = np.zeros((len(_SOURCES), 2, len(self._thresholds)), dtype=int)
         self._threshold = None
+        self._scores: list[float] = []
+        self._is_shown = False
         self._since_sampled = 0
 
     def _add_sampled(self, label: Label, *, is_served: bool) -> None:
@@ -234,8 +239,11 @@ class Calibration:
             if self._drift.level >= 1:
                 self._close(label.ts)
                 return
-        proven = self._openings.lowest
-        self._threshold = self._threshold if proven is None else proven
+        if label.correct:
+            insort(self._scores, label.score)
+        proven = self._proven_and_seen
+        if proven is not None and (self._threshold is None or proven <= self._threshold):
+            self._threshold, self._is_shown = proven, True
 
     def _add_feedback(self, label: Label) -> None:
         if not self._complaints.add(correct=label.correct, by=label.by):
@@ -244,6 +252,15 @@ class Calibration:
         self._since_sampled += 1
         if self._since_sampled >= _ALONE and self._complaints.level >= 1:
             self._close(label.ts)
+
+    @property
+    def _proven_and_seen(self) -> float | None:
+        """The lowest proven threshold, or the score below which too little was seen."""
+        proven = self._openings.lowest
+        if proven is None:
+            return None
+        enough = bisect_left(self._scores, proven) + _SEEN - 1
+        return max(proven, min(self._scores[min(enough, len(self._scores) - 1)], 1.0))
 
     def _count(self, label: Label) -> int:
         """Count it; the position of the strictest threshold that its score reaches."""
@@ -259,7 +276,8 @@ class Calibration:
     def _stand(self) -> Standing:
         bound, state = self._bound, self._state
         shown_at = bound.shipped_threshold if self._threshold is None else self._threshold
-        counts = self._counts[:, :, self._thresholds.index(min(shown_at, 1.0))].tolist()
+        reached = bisect_left(self._thresholds, -min(shown_at, 1.0), key=neg)
+        counts = self._counts[:, :, reached].tolist()
         pairs = zip(_SOURCES, counts, strict=True)
         evidence: dict[Source, tuple[int, int]] = {each: (good, bad) for each, (good, bad) in pairs}
         drawn = [evidence["shadow"], evidence["review"]]
@@ -282,10 +300,8 @@ class Calibration:
 
     @property
     def _state(self) -> State:
-        if self._openings.lowest is not None:
-            return "calibrated"
         if self._threshold is not None:
-            return "shipped"
+            return "calibrated" if self._is_shown else "shipped"
         return "closed" if self._times_closed else "shadow"
 
 

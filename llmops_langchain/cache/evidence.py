@@ -201,8 +201,8 @@ class Complaints:
     CUSUM of a count (Lucas, 1985): complaints at three times the permitted rate against those at
     the permitted one.
 
-    A person counts for three complaints until the level is back at 0, and for no more than half of
-    the praise.
+    A person counts for three complaints until calm has returned, which is as many as are ignored:
+    alone nobody changes anything. Of the praise a person counts for no more than half.
 
     Args:
         max_error: Share of wrong answers that is not to be passed.
@@ -214,7 +214,8 @@ class Complaints:
 
     def __init__(self, max_error: float) -> None:
         self._worth = (self._TIMES - 1) * max_error
-        self._alarm = log(_PATIENCE / max_error)
+        self._ignored = _VOTES * log(self._TIMES)
+        self._alarm = log(_PATIENCE / max_error) + self._ignored
         self._total = 0.0
         self._wrong: Counter[str | None] = Counter()
         self._praise: Counter[str | None] = Counter()
@@ -222,7 +223,7 @@ class Complaints:
     @property
     def level(self) -> float:
         """Evidence, 0 to 1; 1 is an alarm."""
-        return min(self._total / self._alarm, 1.0)
+        return max((self._total - self._ignored) / (self._alarm - self._ignored), 0.0)
 
     def served(self, answers: float) -> None:
         """Take in that so many answers were served."""

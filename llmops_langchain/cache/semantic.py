@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
@@ -30,6 +30,7 @@ from llmops_langchain.cache.store import Entry
 from llmops_langchain.cache.verifier import shipped_verifier
 from llmops_langchain.clock import Clock
 from llmops_langchain.embeddings import identity
+from llmops_langchain.errors import LLMOpsError
 from llmops_langchain.wrapping import CallParts
 
 __all__ = ["SemanticTier"]
@@ -40,6 +41,9 @@ T = TypeVar("T")
 
 _LOOKS_BETWEEN_READS = 4
 """Evidence of other processes is read every two seconds."""
+
+_JUDGES, _MOST_PENDING = 4, 1_000
+"""Comparisons at a time, and those that wait; a call beyond that is not compared."""
 
 _PATIENCE = 30.0
 """Seconds that `calibration` waits for judgments under way."""
@@ -53,10 +57,6 @@ class Answers(Protocol):
 
     def load(self, key: bytes) -> Entry | None:
         """The fresh entry, from the store."""
-
-    @property
-    def workers(self) -> Executor:
-        """Threads for what nobody waits for."""
 
 
 class _Parts(NamedTuple):
@@ -102,6 +102,8 @@ class SemanticTier:
     def after_fork(self) -> None:
         """Start anew: another thread of the parent may have held a lock."""
         self._making = threading.Lock()
+        # Of its own: a judge may take long, and lookups of asyncio wait for the cache's threads.
+        self._later_on: Executor = ThreadPoolExecutor(_JUDGES, "llmops-cache-judge")
         self._pending: set[Future[None]] = set()
         self._looks = 0
         self._is_warned = False
@@ -138,7 +140,7 @@ class SemanticTier:
         if (asked := call.asked()) is None:
             return
         self._safely(partial(self._learn, asked, call.key, entry))
-        if match is not None and match.is_sampled:
+        if match is not None and match.is_sampled and len(self._pending) < _MOST_PENDING:
             self._later(partial(self._compare, call, asked, match, told[0]))
 
     def feedback(self, run_id: str, *, correct: bool, by: str | None) -> bool:
@@ -169,8 +171,9 @@ class SemanticTier:
                 self._later(partial(self._renew, self._made))
 
     def close(self) -> None:
-        """Wait for the comparisons under way."""
+        """Wait for the comparisons under way; from now on none is made."""
         wait(set(self._pending), timeout=_PATIENCE)
+        self._later_on.shutdown(wait=False)
 
     def _split(self, options: CacheOptions, said: Callable[[], Sequence[BaseMessage]]) -> Split:
         policy = self._policy
@@ -275,12 +278,17 @@ class SemanticTier:
         context = copy_context()
 
         def work() -> None:
-            context.run(self._safely, do)
+            try:
+                context.run(do)
+            except Exception as error:  # noqa: BLE001 - a judge that fails leaves the tier as it is
+                self._tally.add("semantic_errors")
+                self._breaker.warn(
+                    error if isinstance(error, LLMOpsError) else type(error).__name__
+                )
 
         try:
-            future = self._answers.workers.submit(work)
-        except RuntimeError:  # no thread can be started: at exit, or at the system's limit
-            work()
+            future = self._later_on.submit(work)
+        except RuntimeError:  # closed, or no thread can be started
             return
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)

@@ -50,6 +50,8 @@ def align(a: Question, b: Question) -> Alignment:
     equal += _paired(left, right, lambda x, y: x.role == y.role and _misspelt(x, y))
     equal += _paired(left, right, _same)
     spelled = _spelled(left, b, right), _spelled(right, a, left)
+    spelled[0].extend(_in_codes(left, a, b))
+    spelled[1].extend(_in_codes(right, b, a))
     equal += _paired(left, right, _misspelt)
     akin = _paired(left, right, _one_stem)
     akin += _paired(left, right, _one_meaning)
@@ -91,6 +93,16 @@ def _spelled(mine: list[Term], other: Question, theirs: list[Term]) -> list[Term
             found.append(term)
             mine.remove(term)
             theirs[:] = [each for each in theirs if each.place not in places]
+    return found
+
+
+def _in_codes(mine: list[Term], question: Question, other: Question) -> list[Term]:
+    """Take terms whose initials are in a code of the other: `two-factor authentication`, `2FA`."""
+    found = []
+    for code in other.quantities.codes:
+        places = initials(code, question.words) or ()
+        found += [term for term in mine if term.place in places]
+    mine[:] = [term for term in mine if term not in found]
     return found
 
 

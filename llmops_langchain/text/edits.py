@@ -9,7 +9,7 @@ def edits(a: str, b: str, most: int) -> int:
     `most` + 1 for anything above `most`.
 
     Example:
-        >>> edits("recieve", "receive", 2), edits("Oslo", "Bergen", 2)
+        >>> edits("bergne", "bergen", 2), edits("oslo", "bergen", 2)
         (1, 3)
     """
     if abs(len(a) - len(b)) > most:
@@ -26,4 +26,4 @@ def edits(a: str, b: str, most: int) -> int:
         if min(now) > most:
             return most + 1
         earlier, before = before, now
-    return before[-1]
+    return min(before[-1], most + 1)

@@ -1,15 +1,20 @@
 """What two questions have in common, and what tells them apart, as numbers."""
 
-from collections.abc import Sequence
-from itertools import combinations
+from itertools import pairwise
 from typing import NamedTuple
 
-from llmops_langchain.text.alignment import Alignment, align, initials
-from llmops_langchain.text.function_words import PARTICLES, QUESTION_WORDS
-from llmops_langchain.text.lexicon import names_person, names_thing, opposed
-from llmops_langchain.text.quantities import Number, unmatched
+from llmops_langchain.text.alignment import Alignment, align
+from llmops_langchain.text.conflicts import TELLING, Conflicts, conflicts, numbers_apart
+from llmops_langchain.text.function_words import (
+    DIRECTIONS,
+    EMPTY,
+    FREE,
+    MOODS,
+    QUESTION_WORDS,
+    WHETHER,
+)
+from llmops_langchain.text.lexicon import names_person, names_thing
 from llmops_langchain.text.question import Question, Term
-from llmops_langchain.text.tables import listed
 
 __all__ = ["FEATURES", "Comparison", "compare"]
 
@@ -25,33 +30,6 @@ _SOME = 0.2
 
 _REPLACED = 2
 """Words that may stand in one place."""
-
-_ALIKE = 0.8
-"""Share of the same words above which questions are hardly a rewording of each other."""
-
-_TELLING = frozenset(listed("time duration frequency amount count place person reason manner"))
-_DEGREES = frozenset(listed("most least more less few fewer"))
-_NOT_FREE = _DEGREES | frozenset(
-    listed("all each every both any none only same other another never always last first")
-)
-_ARTICLES = frozenset(("a", "an", "the"))
-_TURNED = frozenset(
-    map(
-        frozenset,
-        (
-            ("in", "out"),
-            ("on", "off"),
-            ("up", "down"),
-            ("over", "under"),
-            ("above", "below"),
-            ("before", "after"),
-            ("until", "after"),
-            ("until", "from"),
-            ("until", "since"),
-            ("out", "back"),
-        ),
-    )
-)
 
 
 class Comparison(NamedTuple):
@@ -77,10 +55,10 @@ class Comparison(NamedTuple):
     """Words with a synonym on the other side, at most 2."""
     opposite: float
     """A word has its opposite on the other side."""
-    opposite_shared: float
-    """The same, times the share of words that are the same."""
-    negated_shared: float
-    """One of them is negated, times the share of words that are the same."""
+    opposite_covered: float
+    """The same, times the share of words with a counterpart."""
+    negated_covered: float
+    """One of them is negated, times the share of words with a counterpart."""
     turned: float
     """A particle is turned round: in and out, before and after."""
     number: float
@@ -109,14 +87,17 @@ class Comparison(NamedTuple):
     @property
     def reasons(self) -> tuple[str, ...]:
         """What tells the two apart, in fixed phrases."""
-        return tuple(phrase for field, phrase in _REASONS.items() if getattr(self, field) > 0)
+        found = [phrase for field, phrase in _REASONS.items() if getattr(self, field) > 0]
+        if self.covered < 1.0:
+            found.append("other words")
+        return tuple(dict.fromkeys(found))
 
 
 FEATURES: tuple[str, ...] = Comparison._fields
 
 _REASONS = {
     "opposite": "opposite words",
-    "negated_shared": "one is negated",
+    "negated_covered": "one is negated",
     "turned": "another direction",
     "number": "another number or sign",
     "number_missing": "a number is missing",
@@ -143,38 +124,39 @@ def compare(a: Question, b: Question, cosine: float) -> Comparison:
         >>> from llmops_langchain.text import question_of
         >>> a, b = question_of("Is a child free?"), question_of("Is a dog free?")
         >>> compare(a, b, 0.7).reasons
-        ('another person',)
+        ('another person', 'other words')
     """
     if b.normal < a.normal:
         a, b = b, a
     pairs = align(a, b)
     left = _untold(pairs.left[0]), _untold(pairs.left[1])
     same = min(_share(a, pairs, 0), _share(b, pairs, 1)) if a.terms and b.terms else _dice(a, b)
-    conflicts = _conflicts(a, b, pairs, same)
-    equal = not (left[0] or left[1]) and _is_equal(a, b, pairs, conflicts)
+    covered = min(_covered(a, left[0]), _covered(b, left[1]))
+    apart = conflicts(a, b, pairs, same)
+    equal = not (left[0] or left[1]) and _is_equal(a, b, pairs, apart)
     return Comparison(
-        cosine=max(cosine, _NEARLY_ALL) if equal and same > _NEARLY_ALL else cosine,
+        cosine=max(cosine, _NEARLY_ALL) if equal and not pairs.akin else cosine,
         cosine_of_new=cosine * (1.0 - same),
-        covered=min(_covered(a, left[0]), _covered(b, left[1])),
+        covered=covered,
         shared=_dice(a, b),
         equal=float(equal),
         **_slot(left, same, cosine),
         synonyms=float(min(_REPLACED, len(pairs.akin))),
-        opposite=conflicts["opposite"],
-        opposite_shared=conflicts["opposite"] * same,
-        negated_shared=conflicts["negated"] * same,
-        turned=conflicts["turned"],
-        number=conflicts["number"],
-        number_shared=conflicts["number"] * same,
-        number_missing=conflicts["number_missing"],
-        date=conflicts["date"],
-        unit=conflicts["unit"],
+        opposite=float(apart.opposite),
+        opposite_covered=apart.opposite * covered,
+        negated_covered=apart.negated * covered,
+        turned=float(apart.turned),
+        number=float(apart.number),
+        number_shared=apart.number * same,
+        number_missing=float(apart.number_missing),
+        date=float(apart.date),
+        unit=float(apart.unit),
         name=float(_any_name(left[0]) and _any_name(left[1])),
         name_missing=float(_any_name(left[0]) != _any_name(left[1])),
-        swapped=conflicts["swapped"],
-        direction=conflicts["direction"],
+        swapped=float(apart.swapped),
+        direction=float(apart.direction),
         person=float(any(names_person(term.text) for side in left for term in side)),
-        kind_shared=conflicts["kind"] * same,
+        kind_shared=apart.kind * same,
     )
 
 
@@ -219,114 +201,45 @@ def _slot(left: tuple[list[Term], list[Term]], same: float, cosine: float) -> di
     return found
 
 
-def _conflicts(a: Question, b: Question, pairs: Alignment, same: float) -> dict[str, float]:
-    """What keeps one answer from serving both; each 0 or 1."""
-    numbers = _numbers(a, b)
-    codes = _codes(a, b)
-    dates = unmatched(a.quantities.calendar, b.quantities.calendar)
-    units = unmatched(a.quantities.units, b.quantities.units)
-    signs = a.signs != b.signs and same > _ALIKE  # other words may say it without signs
-    found = {
-        "opposite": _opposite(a, b, pairs),
-        "negated": a.negations % 2 != b.negations % 2,
-        "turned": _turned(a, b),
-        "number": _both(numbers) or _both(codes) or signs,
-        "number_missing": _one(numbers) or _one(codes),
-        "date": _both(dates),
-        "unit": _both(units),
-        "swapped": _exchanged(pairs.equal) or _shuffled(a, b),
-        "direction": any({x.role, y.role} == {"to", "from"} for x, y in pairs.equal),
-        "kind": a.kind != b.kind and a.kind in _TELLING and b.kind in _TELLING,
-    }
-    return {name: float(holds) for name, holds in found.items()}
-
-
-def _both(sides: tuple[Sequence[object], Sequence[object]]) -> bool:
-    return bool(sides[0] and sides[1])
-
-
-def _one(sides: tuple[Sequence[object], Sequence[object]]) -> bool:
-    return bool(sides[0]) != bool(sides[1])
-
-
-def _is_equal(a: Question, b: Question, pairs: Alignment, conflicts: dict[str, float]) -> bool:
+def _is_equal(a: Question, b: Question, pairs: Alignment, apart: Conflicts) -> bool:
     """Whether, with nothing left over, nothing else tells the two apart."""
-    if any(conflicts.values()) or a.signs != b.signs or max(map(len, pairs.left)) > 1:
+    if any(apart) or a.signs != b.signs or sum(map(len, pairs.left)) > 1:
         return False
     if not (pairs.equal or pairs.akin or pairs.spelled[0] or pairs.spelled[1]):
         return False
-    differing = a.small ^ b.small
-    if not differing.isdisjoint(_NOT_FREE):
+    if any(numbers_apart(a, b)) or not _same_small(a, b):
         return False
-    asked = a.small & QUESTION_WORDS
-    if asked and asked == b.small & QUESTION_WORDS:
-        return True  # their kinds differ at most by a misspelt word
-    return a.kind == b.kind and (not asked or a.kind in _TELLING)
+    return _same_kind(a, b, pairs) and _same_order(a, b, pairs)
 
 
-def _opposite(a: Question, b: Question, pairs: Alignment) -> bool:
-    left, right = ([term.text for term in side] for side in pairs.left)
-    if any(opposed(one, other) for one in left for other in right):
+def _same_kind(a: Question, b: Question, pairs: Alignment) -> bool:
+    """Whether they ask for one thing, though with another question word if that is plain."""
+    same_word = a.small & QUESTION_WORDS == b.small & QUESTION_WORDS
+    if a.kind == b.kind:
+        return same_word or a.kind in TELLING
+    return same_word and "thing" in (a.kind, b.kind) and not any(pairs.left)
+
+
+def _same_order(a: Question, b: Question, pairs: Alignment) -> bool:
+    """Whether the same words stand in one order, but for a phrase put in front.
+
+    Or a small word tells of the change: `school place`, `place at a school`.
+    """
+    if not (a.small ^ b.small).isdisjoint(DIRECTIONS):
         return True
-    return any(
-        opposed(degree, word)
-        for one, other in ((a, b), (b, a))
-        for degree in one.small & _DEGREES
-        for word in other.words
-    )
+    found = sorted((x.place, y.place) for x, y in pairs.equal)
+    places = [place for _, place in found]
+    turns = sum(one > other for one, other in pairwise([*places, *places[:1]]))
+    return turns <= 1
 
 
-def _turned(a: Question, b: Question) -> bool:
-    left, right = (a.small - b.small) & PARTICLES, (b.small - a.small) & PARTICLES
-    return any(frozenset((one, other)) in _TURNED for one in left for other in right)
-
-
-def _numbers(a: Question, b: Question) -> tuple[list[Number], list[Number]]:
-    """Numbers of each that the other lacks; a bare number goes with any of the same value."""
-    left, right = unmatched(a.quantities.numbers, b.quantities.numbers)
-    for one in tuple(left):
-        for other in tuple(right):
-            bare = one.kind in ("", "one") or other.kind in ("", "one")
-            if bare and one.written == other.written and one in left and other in right:
-                left.remove(one)
-                right.remove(other)
-    if left and right:
-        return left, right
-    return _counted(left), _counted(right)
-
-
-def _counted(numbers: list[Number]) -> list[Number]:
-    """Without what may stand for no number at all: `the one I bought`, `in dollars`."""
-    return [number for number in numbers if number.kind not in ("one", "currency")]
-
-
-def _codes(a: Question, b: Question) -> tuple[list[str], list[str]]:
-    """Codes of each that the other lacks, and does not write out."""
-    left, right = unmatched(a.quantities.codes, b.quantities.codes)
-    return (
-        [code for code in left if initials(code, b.words) is None],
-        [code for code in right if initials(code, a.words) is None],
-    )
-
-
-def _exchanged(equal: list[tuple[Term, Term]]) -> bool:
-    """Whether two words have each other's part: `gold for silver`, `silver for gold`."""
-    return any(
-        x.role != other_x.role
-        and x.role == other_y.role
-        and y.role == other_x.role
-        and (x.place - other_x.place) * (y.place - other_y.place) < 0
-        for (x, y), (other_x, other_y) in combinations(equal, 2)
-    )
-
-
-def _shuffled(a: Question, b: Question) -> bool:
-    """Whether the same words stand in another order, and not only a phrase in front."""
-    codes, others = a.quantities.codes, b.quantities.codes
-    if codes != others and sorted(codes) == sorted(others):
-        return True
-    left = [word for word in a.words if word not in _ARTICLES]
-    right = [word for word in b.words if word not in _ARTICLES]
-    if left == right or sorted(left) != sorted(right):
+def _same_small(a: Question, b: Question) -> bool:
+    """Whether the small words that only one of them has make no difference."""
+    only_a, only_b = a.small - b.small - QUESTION_WORDS, b.small - a.small - QUESTION_WORDS
+    if not only_a | only_b <= FREE or (only_a - EMPTY and only_b - EMPTY):
         return False
-    return not any(left[at:] + left[:at] == right for at in range(1, len(left)))
+    # `how do I` is `how can I`, but `can I` is not `should I`.
+    asking = [question.small & WHETHER for question in (a, b)]
+    return a.kind != "whether" or all(
+        bool(asking[0] & verbs) == bool(asking[1] & verbs) for verbs in MOODS
+    )

@@ -6,8 +6,11 @@ __all__ = [
     "BEFORE_INFINITIVE",
     "BEFORE_VERB",
     "DIRECTIONS",
+    "EMPTY",
     "FRAME",
+    "FREE",
     "FUNCTION",
+    "MOODS",
     "NEGATIONS",
     "PARTICLES",
     "QUESTION_WORDS",
@@ -69,13 +72,27 @@ FUNCTION = (
     | frozenset(DIRECTIONS)
 )
 
+EMPTY = _words(
+    """a an the this that these those i me we us you one it its am is are be being been do does
+    doing having can could may might must will would shall should ought and then so because of in
+    on at much many here there just also very please yes st nd rd th"""
+)
+"""Small words that make no difference where only one of two questions has them."""
+
+FREE = EMPTY | _words(
+    """some my mine myself our ours your yours as by for with about to from have has get got go
+    going come way want need know like"""
+)
+"""Those that make none unless the other question has another of them in their place. Past forms,
+degrees, quantities, other persons and most prepositions do make a difference."""
+
 FRAME = _words(
     """time cost price fee available possible able obtain receive find tell show help explain
     process procedure step way method happen mean wonder ask number allow permit require need
     include provide offer look use take place"""
 )
-"""Words of content that questions are framed with: `what is the procedure for`, `is it possible`.
-That one is left over says nothing, but its opposite still does (`allowed`, `banned`)."""
+"""Words of content that questions are framed with, as `the procedure for`. That one is left over
+says nothing, but its opposite still does (`allowed`, `banned`)."""
 
 BEFORE_INFINITIVE = _words(
     """how want need like way have going able where what when possible allowed got try trying
@@ -92,3 +109,11 @@ WHETHER = _words(
     must"""
 )
 """Verbs that ask for yes or no where they stand first, or before a subject."""
+
+MOODS = (
+    _words("can could may might"),
+    _words("should ought must shall"),
+    _words("will would"),
+    _words("was were did had"),
+)
+"""Verbs of one mood or tense; a question for yes or no changes with it."""

@@ -18,6 +18,7 @@ __all__ = [
     "lemma",
     "names_person",
     "names_thing",
+    "negative",
     "only_verb",
     "opposed",
     "synonyms",
@@ -42,6 +43,7 @@ _PREFIXES = listed(
     """un in im ir dis non de mis ex en em out up down over under pre post pro anti sub super inter
     intra re"""
 )
+_NEGATING = listed("in im il ir dis non")
 _SHORTEST_STEM = 4
 """Letters left without a prefix or an ending; of shorter rests nearly every one is a word."""
 
@@ -200,6 +202,21 @@ def opposed(a: str, b: str) -> bool:
     return any(-axis in _axes(b) for axis in _axes(a)) or bool(
         _without_prefix(first) & _without_prefix(second)
     )
+
+
+@lru_cache(_WORDS)
+def negative(word: str) -> bool:
+    """Whether the word says the opposite of what is left of it without its prefix.
+
+    Example:
+        >>> negative("unsafe"), negative("illegal"), negative("invoice")
+        (True, True, False)
+    """
+    rest = word.removeprefix("un")
+    if rest != word and len(rest) >= _SHORTEST_STEM and known(rest):
+        return True
+    rests = (word.removeprefix(prefix) for prefix in _NEGATING if word.startswith(prefix))
+    return any(-axis in _axes(rest) for rest in rests for axis in _axes(word))
 
 
 @lru_cache(_WORDS)

@@ -17,7 +17,7 @@ from llmops_langchain.text.function_words import (
     SUBJECTS,
     WHETHER,
 )
-from llmops_langchain.text.lexicon import known, lemma, only_verb, weight
+from llmops_langchain.text.lexicon import known, lemma, negative, only_verb, weight
 from llmops_langchain.text.quantities import COUNTED, Quantities, quantities_of
 from llmops_langchain.text.tables import listed
 from llmops_langchain.text.words import Word, signs_of, words_of
@@ -37,9 +37,6 @@ _SHOUTED = 0.6
 _RECOGNISED, _RECOGNISED_WITHOUT_SMALL = 0.65, 0.75
 """Share of words that must be English ones, and where there are no small words among them. Of
 French or German questions it is mostly under a half."""
-
-_SHORTEST_SLIP = 5
-_SPELLABLE = sorted(word for word in FUNCTION | COUNTED if len(word) >= _SHORTEST_SLIP)
 
 _NOISE = frozenset(listed("um uh er erm hmm ah oh please hello hi hey hiya cheers"))
 _FILLERS = frozenset(listed("thanks thank yeah well just"))
@@ -121,6 +118,14 @@ _KINDS = tuple(
 )
 """What is asked for, the most telling phrase first."""
 
+_SHORTEST_SLIP = 5
+_SPELLABLE = sorted(
+    word
+    for word in FUNCTION | COUNTED | {word for _, each in _KINDS for word in listed("".join(each))}
+    if len(word) >= _SHORTEST_SLIP
+)
+"""Words that are looked up, and so must be spelt right."""
+
 
 @dataclass(frozen=True, slots=True)
 class Term:
@@ -172,7 +177,7 @@ def question_of(text: str) -> Question:
     Example:
         >>> question = question_of("Hi, what's the fee for Leeds? Thanks!")
         >>> question.normal, [term.lemma for term in question.terms], question.kind
-        ('what is the fee for leeds', ['fee', 'leed'], 'amount')
+        ('what is the fee for leeds', ['fee', 'leeds'], 'amount')
     """
     words = _without_politeness(words_of(text))
     latin = _is_latin(text)
@@ -190,7 +195,7 @@ def question_of(text: str) -> Question:
         terms=tuple(_terms(words, texts, quantities)),
         small=frozenset(small),
         quantities=quantities,
-        negations=sum(word in NEGATIONS for word in small),
+        negations=sum(word in NEGATIONS for word in small) + sum(map(negative, texts)),
         kind=_kind(texts),
         latin=latin,
         plain=len(plain),

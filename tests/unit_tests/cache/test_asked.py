@@ -14,7 +14,10 @@ QUESTION = "How do I reset my password?"
 CALL = {"name": "look", "args": {"at": 1}, "id": "call-1"}
 
 
-def asked(*messages, split=Split(), max_chars=2_000, model=None, **parameters) -> Asked:
+WHOLE = Split()
+
+
+def asked(*messages, split=WHOLE, max_chars=2_000, model=None, **parameters) -> Asked:
     parts = call_parts(model or CountingModel(), list(messages), scope="acme", **parameters)
     return asked_in(parts, split, max_chars=max_chars)
 

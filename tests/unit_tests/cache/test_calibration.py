@@ -82,7 +82,17 @@ def test_the_shipped_threshold_serves_from_the_beginning_if_asked_to() -> None:
     standing = after(bound)
     assert (standing.state, standing.threshold, standing.needed) == ("shipped", 0.8, 78)
     assert standing.sampling == 0.1
-    assert after(bound, OPEN).state == "calibrated"
+    seen = after(bound, [shadow(0.8)] * 80)
+    assert (seen.state, seen.threshold) == ("calibrated", 0.8)
+
+
+def test_where_nothing_was_seen_nothing_is_served() -> None:
+    """Questions that were only typed otherwise prove nothing about the others."""
+    sure = [shadow(1.0)] * 300
+    assert after(BOUND, sure).threshold == 1.0
+    assert after(BOUND, sure, [shadow(0.82)] * 19).threshold == 1.0
+    assert after(BOUND, sure, [shadow(0.82)] * 20).threshold == 0.82
+    assert after(replace(BOUND, start="shipped"), sure).state == "shipped"
 
 
 def test_the_threshold_goes_down_as_far_as_the_labels_reach() -> None:
@@ -162,7 +172,7 @@ def test_no_number_of_liars_closes_what_judges_find_right(liars) -> None:
     lies = [said(f"user-{n % liars}") for n in range(1_000)]
     standing = after(BOUND, OPEN, *([lie, lie, shadow()] for lie in lies))
     assert (standing.state, standing.times_closed) == ("calibrated", 0)
-    assert standing.sampling <= 0.5
+    assert standing.sampling == (0.1 if liars == 1 else 0.5)
 
 
 def test_judges_go_on_closing_while_users_praise() -> None:
@@ -179,14 +189,15 @@ def test_few_complaints_among_many_served_are_no_suspicion() -> None:
 
 def test_where_nobody_judges_complaints_close() -> None:
     praise = [said(None, correct=True)] * 30
-    complaints = [said(f"user-{n}") for n in range(6)]
-    assert after(ALONE, praise, complaints[:5]).state == "shipped"
+    complaints = [said(f"user-{n % 3}") for n in range(9)]
+    assert after(ALONE, praise, complaints[:8]).state == "shipped"
     assert after(ALONE, praise, complaints).state == "closed"
 
 
 def test_one_person_neither_closes_nor_keeps_open_alone() -> None:
     lies, praise = [said("eve")] * 1_000, [said("eve", correct=True)] * 1_000
-    assert after(ALONE, [said(None, correct=True)] * 30, lies).state == "shipped"
+    lied_to = after(ALONE, [said(None, correct=True)] * 30, lies)
+    assert (lied_to.state, lied_to.suspicion) == ("shipped", 0.0)
     true = [said(f"user-{n}") for n in range(20)]
     others = [said(f"user-{n}", correct=True) for n in range(20)]
     spoken = chain.from_iterable([complaint, *praise[:30]] for complaint in true)
@@ -194,9 +205,9 @@ def test_one_person_neither_closes_nor_keeps_open_alone() -> None:
 
 
 def test_after_a_calm_a_person_counts_again() -> None:
-    complaints, calm = [said("ann")] * 3, [shadow()] * 60
-    once, twice = after(BOUND, OPEN, complaints), after(BOUND, OPEN, complaints, complaints)
-    again = after(BOUND, OPEN, complaints, calm, complaints)
+    ann, bob, calm = [said("ann")] * 3, [said("bob")], [shadow()] * 60
+    once, twice = after(BOUND, OPEN, ann, bob), after(BOUND, OPEN, ann, bob, ann)
+    again = after(BOUND, OPEN, ann, bob, calm, ann, bob)
     assert once.suspicion == twice.suspicion == again.suspicion > 0
 
 
@@ -216,7 +227,7 @@ def test_a_standing_can_be_read() -> None:
     texts |= {str(after(BOUND, OPEN)), str(after(BOUND, OPEN, [shadow(correct=False)] * 10))}
     first_words = {text.partition(":")[0] for text in texts}
     assert first_words == {"shadow", "shipped", "calibrated", "closed"}
-    assert "served from 0.5 on, at most 0.05 wrong at confidence 0.95" in str(after(BOUND, OPEN))
+    assert "served from 0.9 on, at most 0.05 wrong at confidence 0.95" in str(after(BOUND, OPEN))
     assert "78 more correct labels" in str(after(BOUND))
 
 

@@ -4,7 +4,7 @@ Seeds are fixed. A count of runs is held against the binomial distribution, at o
 """
 
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import cycle, islice
 from math import comb
 from statistics import median
 
@@ -22,9 +22,11 @@ Rate = Callable[[int, float], float]
 def opened(max_error: float) -> Calibration:
     """A calibration that has just seen enough."""
     calibration = new(max_error)
-    while calibration.threshold is None:
-        calibration.add(Label(0.9, correct=True, source="shadow", by=None, ts=0))
-    return calibration
+    for score in cycle((0.5, 0.9)):
+        if calibration.threshold == 0.5:
+            return calibration
+        calibration.add(Label(score, correct=True, source="shadow", by=None, ts=0))
+    raise AssertionError
 
 
 def new(max_error: float) -> Calibration:

@@ -84,7 +84,7 @@ def look_around(cache: ResponseCache, *, times: int = 4) -> None:
     """What the watching thread does twice a second."""
     for _ in range(times):
         cache._shelf.look_around()
-    cache._semantic.close()
+    cache.calibration()  # waits for what is done in the background
 
 
 class TestServing:
