@@ -266,8 +266,8 @@ class LLMOps:
 
     def close(self) -> None:
         """Flush and close the database. If it is away, the journal keeps the events."""
+        self.cache.close()  # a judge at work may still ask a model
         self.ledger.close()
-        self.cache.close()
         for store in self._stores:
             if isinstance(store, RedisStore):
                 store.close()

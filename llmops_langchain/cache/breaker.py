@@ -20,11 +20,11 @@ class Breaker:
 
     Args:
         clock: Returns seconds since the Unix epoch.
-        opens_on: Failures after which it is left alone; others are logged alone.
+        what: What it guards, for the log.
     """
 
-    def __init__(self, clock: Clock, opens_on: type[Exception] = StorageError) -> None:
-        self._clock, self._opens_on = clock, opens_on
+    def __init__(self, clock: Clock, what: str = "the cache") -> None:
+        self._clock, self._what = clock, what
         self._warned_at = self._resumes_at = float("-inf")
 
     @property
@@ -35,15 +35,19 @@ class Breaker:
     def failed(self, error: Exception) -> None:
         """Note a failure, and log it at most once a minute: its class and the store's own words.
 
-        Whatever is no such failure (a row that cannot be read) does not open the breaker.
+        Whatever is no `StorageError` (a row that cannot be read) does not open the breaker.
         """
-        if isinstance(error, self._opens_on):
-            self._resumes_at = self._clock() + _PAUSE
+        if isinstance(error, StorageError):
+            self.open()
         self.warn(error if isinstance(error, LLMOpsError) else type(error).__name__)
+
+    def open(self) -> None:
+        """Leave it alone for a while."""
+        self._resumes_at = self._clock() + _PAUSE
 
     def warn(self, said: object) -> None:
         """Log at most once a minute why something is not served."""
         now = self._clock()
         if now - self._warned_at >= _SECONDS_BETWEEN_WARNINGS:
             self._warned_at = now
-            logger.warning("the cache failed, and is passed by: %s", said)
+            logger.warning("%s failed, and is passed by: %s", self._what, said)

@@ -21,7 +21,7 @@ from llmops_langchain.cache.evidence import (
 )
 from llmops_langchain.errors import ConfigurationError
 
-__all__ = ["Bound", "Calibration", "Label", "Standing", "State", "decides_to_ask"]
+__all__ = ["Bound", "Calibration", "Label", "Standing", "State", "decides_to_ask", "switched_off"]
 
 State = Literal["shadow", "shipped", "calibrated", "closed"]
 """`shadow`: nothing is served, the bound is yet to be shown. `shipped`: served by the threshold
@@ -156,7 +156,7 @@ class Calibration:
         >>> for ts in range(78):
         ...     calibration.add(Label(0.93, correct=True, source="shadow", by=None, ts=ts))
         >>> calibration.standing().state, calibration.standing().threshold
-        ('calibrated', 0.9)
+        ('calibrated', 0.93)
     """
 
     def __init__(self, bound: Bound) -> None:
@@ -167,7 +167,7 @@ class Calibration:
         self._known: Standing | None = None
         self._threshold: float | None = None
         self._start_over()
-        if bound.start == "shipped":
+        if bound.start == "shipped" and bound.shipped_threshold <= 1:
             self._threshold = bound.shipped_threshold
 
     def add(self, label: Label) -> None:
@@ -303,6 +303,12 @@ class Calibration:
         if self._threshold is not None:
             return "calibrated" if self._is_shown else "shipped"
         return "closed" if self._times_closed else "shadow"
+
+
+def switched_off() -> Standing:
+    """What a tier that is switched off stands at: nothing is served."""
+    bound = Bound(max_error=0.5, shipped_threshold=1.0, floor=1.0, sampling=0.0)
+    return Calibration(bound).standing()
 
 
 def decides_to_ask(call: str | bytes, share: float) -> bool:

@@ -4,12 +4,14 @@ import threading
 from functools import partial
 from typing import Literal
 
+import orjson
+
 from llmops_langchain.cache.calibration import Bound, Calibration, Label, Standing
+from llmops_langchain.cache.call import Call
 from llmops_langchain.cache.evidence_rows import Evidence, Judged
 from llmops_langchain.cache.match import Candidate
-from llmops_langchain.ledger import current_scope
 
-__all__ = ["EvidenceBook"]
+__all__ = ["EvidenceBook", "take_in"]
 
 _MOST_REFUTED = 10_000
 """Wrong answers that are remembered, so that none is served to the same call again."""
@@ -51,8 +53,7 @@ class EvidenceBook:
 
     def note(
         self,
-        run_id: str,
-        call_key: bytes,
+        call: Call,
         found: Candidate,
         *,
         kind: Literal["served", "shadow"],
@@ -60,14 +61,14 @@ class EvidenceBook:
     ) -> None:
         """Note that an answer was served, or could have been, so that it can be judged."""
         self._rows.note(
-            run_id,
+            call.run_id,
             pool=self._pool,
-            call_key=call_key,
+            call_key=call.key,
             matched=found.key,
             score=found.score,
             cosine=found.cosine,
             kind=kind,
-            workspace=current_scope().workspace,
+            workspace=orjson.loads(call.parts.scope)[1],
             now=now,
         )
 
@@ -75,15 +76,6 @@ class EvidenceBook:
         """Take in what the judge of a shadow call says."""
         self._rows.judge(run_id, correct=correct, source="shadow", by=None, now=now)
         self.read()
-
-    def feedback(self, run_id: str, *, correct: bool, by: str | None, now: float) -> bool:
-        """Take in what somebody says of an answer; whether the run is known."""
-        judge = partial(self._rows.judge, run_id, correct=correct, by=by, now=now)
-        row = judge(source="feedback")
-        if row is not None and row.kind == "shadow":  # drawn at random: as good as a judge's word
-            judge(source="review")
-        self.read()
-        return row is not None
 
     def read(self) -> None:
         """Take in the labels that were given since, here or in other processes."""
@@ -114,3 +106,12 @@ class EvidenceBook:
         self._calibration.add(Label(row.score, row.correct, row.source, row.by, row.ts))
         change = self._refuted.discard if row.correct else self._refuted.add
         change((row.call_key, row.matched))
+
+
+def take_in(rows: Evidence, run_id: str, *, correct: bool, by: str | None, now: float) -> bool:
+    """Take in what somebody says of an answer; whether the run is known."""
+    judge = partial(rows.judge, run_id, correct=correct, by=by, now=now)
+    row = judge(source="feedback")
+    if row is not None and row.kind == "shadow":  # drawn at random: as good as a judge's word
+        judge(source="review")
+    return row is not None

@@ -31,6 +31,7 @@ class _Missed(NamedTuple):
 
     seen: int | None
     match: Match | None
+    run_id: str
 
 
 class Flow:
@@ -136,14 +137,15 @@ class Flow:
                 answer = yield from self._serving(call, entry, match, joined=False)
         if answer is None:
             self._tally.add("misses")
-            self._lookups.note(call.key, _Missed(self._shelf.generation, match))
+            self._lookups.note(call.key, _Missed(self._shelf.generation, match, call.run_id))
         return answer
 
     def _missed(self, call: Call | None) -> Turn:
         """The turn of an answer; of several lookups it is taken for that of the first."""
         missed = None if call is None else self._lookups.take(call.key)
-        seen, match = missed or _Missed(self._shelf.generation, None)
-        return Turn(call, seen=seen, match=match)
+        if call is None or missed is None:
+            return Turn(call, seen=self._shelf.generation)
+        return Turn(call._replace(run_id=missed.run_id), seen=missed.seen, match=missed.match)
 
     def _looking(self, call: Call) -> Steps[Match | None]:
         """What a lookup by meaning finds, where there is one."""

@@ -29,7 +29,7 @@ from sqlalchemy.types import UserDefinedType
 
 from llmops_langchain.cache.changes import newer, number, upcoming
 from llmops_langchain.cache.sql_statements import BATCH
-from llmops_langchain.storage.schema import generations, semantic_vectors
+from llmops_langchain.storage.schema import cache_entries, generations, semantic_vectors
 
 __all__ = [
     "ABANDONED",
@@ -38,6 +38,7 @@ __all__ = [
     "KNOWN",
     "LEAST_USED",
     "LET_GO",
+    "ORPHANS",
     "OUTDATED",
     "PGVECTOR",
     "STALE",
@@ -61,6 +62,17 @@ _of_scope = and_(_of_space, _known.scope == bindparam("of_scope"))
 _of_ours = and_(_of_scope, _known.embedder == bindparam("of_embedder"))
 _is_fresh = or_(_known.expires_at.is_(None), _known.expires_at > bindparam("now"))
 _is_there = _known.body != b""
+
+ORPHANS = (
+    select(_known.scope, _known.key)
+    .where(
+        _known.space == bindparam("space"),
+        _is_there,
+        ~exists().where(cache_entries.c.key == _known.key),
+    )
+    .limit(BATCH)
+)
+"""Questions whose answers are gone from the same database."""
 
 KNOWN = (
     select(_known.key, _known.body, _known.expires_at)

@@ -18,6 +18,9 @@ __all__ = ["Meaning"]
 _NEIGHBOURS = 5
 """Known questions that the verifier looks at: the nearest is not always the one."""
 
+_AGREED = 0.05
+"""Share of wrong pairs at which the verifier takes two answers to say the same."""
+
 _REMEMBERED = 512
 """Vectors kept of questions asked last: the answer to one arrives after its lookup."""
 
@@ -66,6 +69,12 @@ class Meaning:
         """Unit vectors, one row a text."""
         return unit(self._embeddings.embed_documents(texts))
 
+    def compare(self, one: str, other: str) -> tuple[float, float]:
+        """The verifier's score of two texts, and the score from which they say the same."""
+        first, second = self.embed([one, other])
+        score = self._verifier.verdict(one, other, float(first @ second)).score
+        return score, self._verifier.threshold(_AGREED)
+
     def renew(self, *, now: float) -> int:
         """Embed some questions anew that are known by another embedder's vectors; how many."""
         rows = self.index.outdated(_RENEWED_AT_ONCE)
@@ -82,7 +91,8 @@ class Meaning:
             if (known := self._vectors.get(question)) is not None:
                 self._vectors.move_to_end(question)
                 return known
-        vector: NDArray[np.float32] = unit([self._embeddings.embed_query(question)])[0]
+        # As all others: some embedders have another space for what they call a query.
+        vector: NDArray[np.float32] = self.embed([question])[0]
         with self._lock:
             self._vectors[question] = vector
             if len(self._vectors) > _REMEMBERED:

@@ -107,8 +107,9 @@ class ResponseCache(BaseCache):
         check_share(share)
         self._share, self._disabled, self._clock = share, disabled, clock
         self._tally, packer = Tally(), Packer(encryption_keys)
+        place = SqlStore(store) if isinstance(store, Database) else store
         self._shelf = Shelf(
-            SqlStore(store) if isinstance(store, Database) else store,
+            place,
             packer,
             max_items=max_items,
             clock=clock,
@@ -117,13 +118,14 @@ class ResponseCache(BaseCache):
             threads=_THREADS_THAT_EMBED if semantic else _THREADS,
         )
         self._semantic = None
-        if semantic is not None:
+        if semantic is not None and not disabled:
             # numpy and what else it takes: only for who wants it.
             from llmops_langchain.cache.semantic_places import tier_for
 
             self._semantic = tier_for(
                 semantic,
                 store if isinstance(store, Database) else rows,
+                store=place,
                 packer=packer,
                 shelf=self._shelf,
                 tally=self._tally,
@@ -226,6 +228,8 @@ class ResponseCache(BaseCache):
             ConfigurationError: If there is no semantic tier.
             StorageError: If the database cannot take it.
         """
+        if self._disabled:
+            return False
         by = by or current_scope().user
         return self._by_meaning().feedback(run_id_of(run), correct=correct, by=by)
 
@@ -237,14 +241,28 @@ class ResponseCache(BaseCache):
         say = partial(self.feedback, run, correct=correct, by=by)
         return bool(await Blocking(say).arun(self._shelf.workers))
 
-    def calibration(self) -> "Standing":
+    def calibration(self, *, wait: float = 0.0) -> "Standing":
         """What may be served by meaning now, on which evidence, and what more of it is needed.
+
+        Args:
+            wait: Seconds to wait at most for comparisons of this process that are under way.
 
         Raises:
             ConfigurationError: If there is no semantic tier.
-            StorageError: If the database cannot be read.
+            LLMOpsError: If the embedder cannot be used, or the database not be read.
         """
-        return self._by_meaning().calibration()
+        if self._disabled:
+            from llmops_langchain.cache.calibration import switched_off
+
+            return switched_off()
+        return self._by_meaning().calibration(wait)
+
+    async def acalibration(self, *, wait: float = 0.0) -> "Standing":
+        """`calibration` in a worker thread."""
+        standing: Standing = await Blocking(partial(self.calibration, wait=wait)).arun(
+            self._shelf.workers
+        )
+        return standing
 
     def stats(self) -> CacheStats:
         """What this cache did in this process."""

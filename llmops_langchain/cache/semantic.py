@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
@@ -11,14 +10,16 @@ from typing import NamedTuple, Protocol, TypeVar
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, Generation
+from langchain_core.runnables.config import var_child_runnable_config
 
 from llmops_langchain.cache.agreement import answers_agree
 from llmops_langchain.cache.asked import Asked, ExactOnly, Split, asked_in, listed, marked
+from llmops_langchain.cache.background import Background
 from llmops_langchain.cache.breaker import Breaker
 from llmops_langchain.cache.calibration import Bound, Standing, decides_to_ask
 from llmops_langchain.cache.call import Call
 from llmops_langchain.cache.codec import decode
-from llmops_langchain.cache.evidence_book import EvidenceBook
+from llmops_langchain.cache.evidence_book import EvidenceBook, take_in
 from llmops_langchain.cache.evidence_rows import Evidence
 from llmops_langchain.cache.match import Candidate, Match
 from llmops_langchain.cache.meaning import Meaning
@@ -42,11 +43,17 @@ T = TypeVar("T")
 _LOOKS_BETWEEN_READS = 4
 """Evidence of other processes is read every two seconds."""
 
+_LOOKS_BETWEEN_SWEEPS = 120
+"""Questions whose answers were invalidated or had to go are dropped about once a minute."""
+
 _JUDGES, _MOST_PENDING = 4, 1_000
 """Comparisons at a time, and those that wait; a call beyond that is not compared."""
 
-_PATIENCE = 30.0
-"""Seconds that `calibration` waits for judgments under way."""
+_PATIENCE = 2.0
+"""Seconds that `close` waits for comparisons under way."""
+
+_IN_A_ROW = 3
+"""Failures after which the tier rests for a while."""
 
 
 class Answers(Protocol):
@@ -57,6 +64,10 @@ class Answers(Protocol):
 
     def load(self, key: bytes) -> Entry | None:
         """The fresh entry, from the store."""
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the store failed a moment ago: then nothing is known to be gone."""
 
 
 class _Parts(NamedTuple):
@@ -70,13 +81,14 @@ class SemanticTier:
     """Looks for answers by meaning, serves what the bound allows, and gathers the evidence for it.
 
     Any failure (an embedder that is down, a table that is locked) leaves a call to the exact tier:
-    it is counted, logged once a minute, and the tier rests for five seconds.
+    it is counted and logged once a minute, and after some in a row the tier rests for five seconds.
 
     Args:
         policy: What it is to do.
         embeddings: Makes the vectors if the policy names nobody; called once, when first needed.
         index: Makes the index of the embedder with that identity.
         evidence: Where evidence is kept.
+        orphans: Some questions (scope and key) whose answers are gone.
         answers: Where the kept answers are.
         tally: What was done is counted there.
         clock: Returns seconds since the Unix epoch.
@@ -89,24 +101,24 @@ class SemanticTier:
         embeddings: Callable[[], Embeddings],
         index: Callable[[str], SemanticIndex],
         evidence: Evidence,
+        orphans: Callable[[], Sequence[tuple[bytes, bytes]]],
         answers: Answers,
         tally: Tally,
         clock: Clock,
     ) -> None:
         self._policy, self._embeddings, self._index = policy, embeddings, index
-        self._evidence, self._answers, self._tally, self._clock = evidence, answers, tally, clock
-        self._breaker = Breaker(clock, opens_on=Exception)
-        self._made: _Parts | None = None
+        self._evidence, self._orphans, self._answers = evidence, orphans, answers
+        self._tally, self._clock = tally, clock
+        self._breaker = Breaker(clock, "the semantic tier")
+        self._later = Background(_JUDGES, _MOST_PENDING)
         self.after_fork()
 
     def after_fork(self) -> None:
         """Start anew: another thread of the parent may have held a lock."""
+        self._made: _Parts | None = None
         self._making = threading.Lock()
-        # Of its own: a judge may take long, and lookups of asyncio wait for the cache's threads.
-        self._later_on: Executor = ThreadPoolExecutor(_JUDGES, "llmops-cache-judge")
-        self._pending: set[Future[None]] = set()
-        self._looks = 0
-        self._is_warned = False
+        self._looks = self._failures = 0
+        self._is_warned = self._is_renewing = False
 
     def asked(
         self,
@@ -140,24 +152,39 @@ class SemanticTier:
         if (asked := call.asked()) is None:
             return
         self._safely(partial(self._learn, asked, call.key, entry))
-        if match is not None and match.is_sampled and len(self._pending) < _MOST_PENDING:
-            self._later(partial(self._compare, call, asked, match, told[0]))
+        if match is not None and match.is_sampled:
+            compare = partial(self._compare, call, asked, match, told[0])
+            if not self._later.submit(self._in_this_scope(compare)):
+                self._tally.add("undecided")
 
     def feedback(self, run_id: str, *, correct: bool, by: str | None) -> bool:
         """Take in whether an answer found by meaning was right; whether the run is known."""
-        book = self._parts().book
-        return book.feedback(run_id, correct=correct, by=by, now=self._clock())
+        known = take_in(self._evidence, run_id, correct=correct, by=by, now=self._clock())
+        if self._made is not None:
+            self._made.book.read()
+        return known
 
-    def calibration(self) -> Standing:
-        """What the evidence allows now, that of calls under way included."""
-        wait(set(self._pending), timeout=_PATIENCE)
-        book = self._parts().book
+    def calibration(self, wait: float) -> Standing:
+        """What the evidence allows now, after so many seconds at most for comparisons under way.
+
+        Raises:
+            LLMOpsError: If the embedder or the database fails.
+        """
+        self._later.wait(wait)
+        try:
+            book = self._parts().book
+        except LLMOpsError:
+            raise
+        except Exception as error:  # each embedder has errors of its own
+            msg = f"the embedder cannot be used: {type(error).__name__}"
+            raise LLMOpsError(msg) from error
         book.read()
         return book.standing
 
     def clear(self) -> None:
         """Forget every question; what was learnt about errors stays."""
-        self._parts().meaning.index.clear()
+        index = self._index("") if self._made is None else self._made.meaning.index
+        index.clear()  # whoever embedded them
 
     def look_around(self) -> None:
         """See what other processes did; called twice a second."""
@@ -167,13 +194,12 @@ class SemanticTier:
         self._safely(self._made.meaning.index.look_around)
         if self._looks % _LOOKS_BETWEEN_READS == 0:
             self._safely(self._made.book.read)
-            if not self._pending:
-                self._later(partial(self._renew, self._made))
+            if not self._is_renewing:
+                self._is_renewing = self._later.submit(partial(self._renew, self._made))
 
     def close(self) -> None:
-        """Wait for the comparisons under way; from now on none is made."""
-        wait(set(self._pending), timeout=_PATIENCE)
-        self._later_on.shutdown(wait=False)
+        """Wait a moment for the comparisons under way; from now on none is made."""
+        self._later.close(_PATIENCE)
 
     def _split(self, options: CacheOptions, said: Callable[[], Sequence[BaseMessage]]) -> Split:
         policy = self._policy
@@ -195,9 +221,9 @@ class SemanticTier:
             if book.is_refuted(call.key, candidate.key):
                 continue
             entry = self._answers.recent(candidate.key) or self._answers.load(candidate.key)
-            if entry is None:
+            if entry is None and not self._answers.is_away:
                 meaning.index.drop(asked.scope, [candidate.key])
-            elif call.accepts(entry, now):
+            elif entry is not None and call.accepts(entry, now):
                 return self._matched(call, asked, candidate, entry)
         return None
 
@@ -209,7 +235,7 @@ class SemanticTier:
         match = Match(call.run_id, entry, found, standing, is_good and not is_sampled, is_sampled)
         if match.is_served:
             meaning.index.touch([(asked.scope, found.key)], now=self._clock())
-            book.note(call.run_id, call.key, found, kind="served", now=self._clock())
+            book.note(call, found, kind="served", now=self._clock())
         elif found.score >= book.would_serve_from:
             self._tally.add("shadowed")
         return match
@@ -227,8 +253,8 @@ class SemanticTier:
             kept=_answer(decode(match.entry.value)[0]),
             fresh=_answer(fresh),
         )
-        book.note(call.run_id, call.key, match.candidate, kind="shadow", now=self._clock())
-        judge = self._policy.judge or partial(answers_agree, embed=meaning.embed)
+        book.note(call, match.candidate, kind="shadow", now=self._clock())
+        judge = self._policy.judge or partial(answers_agree, judged=meaning.compare)
         correct = judge(comparison)
         if correct is None:
             self._tally.add("undecided")
@@ -237,9 +263,17 @@ class SemanticTier:
         book.judged(call.run_id, correct=bool(correct), now=self._clock())
 
     def _renew(self, parts: _Parts) -> None:
-        """Embed what another embedder left, a little at a time; and let old evidence go."""
-        parts.meaning.renew(now=self._clock())
-        parts.book.look_after(now=self._clock())
+        """Embed what another embedder left, a little at a time, and let go what is over."""
+        try:
+            if self._looks % _LOOKS_BETWEEN_SWEEPS == 0:
+                for scope, key in self._orphans():
+                    parts.meaning.index.drop(scope, [key])
+            self._safely(partial(parts.meaning.renew, now=self._clock()))
+            parts.book.look_after(now=self._clock())
+        except Exception as error:  # noqa: BLE001 - the next round tries again
+            self._breaker.warn(type(error).__name__)
+        finally:
+            self._is_renewing = False
 
     def _parts(self) -> _Parts:
         if self._made is None:
@@ -261,37 +295,44 @@ class SemanticTier:
             floor=verifier.floor,
         )
         meaning = Meaning(embeddings, self._index(named), verifier)
-        return _Parts(meaning, EvidenceBook(self._evidence, f"{named} {verifier.version}", bound))
+        pool = f"{named} {verifier.version} {_name_of(policy.judge or answers_agree)}"
+        return _Parts(meaning, EvidenceBook(self._evidence, pool, bound))
 
     def _safely(self, do: Callable[[], T]) -> T | None:
         if self._breaker.is_open:
             return None
         try:
-            return do()
+            done = do()
         except Exception as error:  # noqa: BLE001 - a broken embedder or table must not break the call
-            self._tally.add("semantic_errors")
-            self._breaker.failed(error)
+            self._failed(error)
             return None
+        self._failures = 0
+        return done
 
-    def _later(self, do: Callable[[], None]) -> None:
-        """Do it in a worker thread, in this context: a judge's own calls are attributed too."""
+    def _failed(self, error: Exception) -> None:
+        """Count it, and rest after several in a row: one odd question says nothing of others."""
+        self._tally.add("semantic_errors")
+        self._failures += not isinstance(error, ValueError)
+        self._breaker.failed(error)
+        if self._failures >= _IN_A_ROW:
+            self._breaker.open()
+
+    def _in_this_scope(self, do: Callable[[], None]) -> Callable[[], None]:
+        """To be done elsewhere, for the same scope: what a judge's model uses is attributed too.
+
+        But it is no part of the run it comes after: its words must not reach that one's stream.
+        """
         context = copy_context()
+        context.run(var_child_runnable_config.set, None)
 
-        def work() -> None:
+        def done() -> None:
             try:
                 context.run(do)
             except Exception as error:  # noqa: BLE001 - a judge that fails leaves the tier as it is
                 self._tally.add("semantic_errors")
-                self._breaker.warn(
-                    error if isinstance(error, LLMOpsError) else type(error).__name__
-                )
+                self._breaker.warn(f"the judge raised {type(error).__name__}")
 
-        try:
-            future = self._later_on.submit(work)
-        except RuntimeError:  # closed, or no thread can be started
-            return
-        self._pending.add(future)
-        future.add_done_callback(self._pending.discard)
+        return done
 
     def _check_scope(self, *, is_declared: bool) -> None:
         if is_declared:
@@ -309,3 +350,9 @@ class SemanticTier:
 def _answer(generation: Generation) -> AIMessage | str:
     message = generation.message if isinstance(generation, ChatGeneration) else None
     return message if isinstance(message, AIMessage) else generation.text
+
+
+def _name_of(judge: Callable[..., object]) -> str:
+    """What one judge says is no evidence for another."""
+    named = judge if hasattr(judge, "__qualname__") else type(judge)
+    return f"{named.__module__}.{named.__qualname__}"

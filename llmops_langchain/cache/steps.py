@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Executor, Future, wait
 from contextlib import closing
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 __all__ = ["Blocking", "Pause", "Step", "Steps", "Waiting", "arun", "run"]
@@ -33,7 +35,7 @@ Steps = Generator[Step, Any, T]
 
 @dataclass(frozen=True, slots=True)
 class Blocking:
-    """A call that waits for a disk or a server: asyncio makes it in a worker thread."""
+    """A call that waits for a disk or a server: asyncio makes it in a thread, in this context."""
 
     call: Callable[[], Any]
 
@@ -44,7 +46,8 @@ class Blocking:
     async def arun(self, executor: Executor) -> Any:
         """Make it in a worker thread."""
         try:
-            made = asyncio.get_running_loop().run_in_executor(executor, self.call)
+            call = partial(copy_context().run, self.call)
+            made = asyncio.get_running_loop().run_in_executor(executor, call)
         except RuntimeError:  # no thread can be started: at exit, or at the system's limit
             return self.call()
         return await made

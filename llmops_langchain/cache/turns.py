@@ -150,9 +150,13 @@ class Turns:
     def _lead(self, call: Call, flight: Flight, until: float) -> Steps[Turn]:
         """As the only one of this process: look into the store, and agree with the others."""
         try:
-            entry, match = (yield from self._stored(call, flight, until)), None
+            entry, match = (yield Blocking(partial(self._shelf.load, call.key))), None
+            # Before the claim: an answer found by meaning is asked for by nobody.
             if entry is None and (match := (yield from self._look(call))) and match.is_served:
                 entry = match.entry
+            if entry is None:
+                entry = yield from self._claimed(call, flight, until)
+                match = match if entry is None else None
             answer = None
             if entry is not None:
                 answer = yield from self._serve(call, entry, match, joined=False)
@@ -166,8 +170,8 @@ class Turns:
         self._leave(call, flight)
         return Turn(call, answer)
 
-    def _stored(self, call: Call, flight: Flight, until: float) -> Steps[Entry | None]:
-        """The entry that another process left, or leaves while this one waits for it."""
+    def _claimed(self, call: Call, flight: Flight, until: float) -> Steps[Entry | None]:
+        """The entry that another process leaves while this one waits; none if this one may ask."""
         for pause in _pauses():
             entry: Entry | None
             entry, is_ours = yield Blocking(partial(self._enter, call, flight))
@@ -178,11 +182,10 @@ class Turns:
 
     def _enter(self, call: Call, flight: Flight) -> tuple[Entry | None, bool]:
         """The entry, or whether this process is the one to ask."""
-        entry = self._shelf.load(call.key)
-        if entry is not None or not self._wait:
-            return entry, True
+        if not self._wait:
+            return None, True
         if not self._shelf.claim(call.key):
-            return None, False
+            return self._shelf.load(call.key, again=True), False
         if flight.has_landed:  # who waited for this claim is gone
             self._shelf.release(call.key)
             return None, True

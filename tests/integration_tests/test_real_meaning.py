@@ -64,5 +64,5 @@ def test_in_shadow_the_answers_of_the_model_are_the_evidence(open_ops, local_mod
     with ops.track(workspace="shop"):
         for question in (ASKED, AGAIN):
             assert "llmops_cache" not in model.invoke(question).response_metadata
-    standing = ops.cache.calibration()
+    standing = ops.cache.calibration(wait=30)
     assert (standing.state, standing.labels) == ("shadow", 1)

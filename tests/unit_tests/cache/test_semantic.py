@@ -15,12 +15,23 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.globals import set_llm_cache
 from langchain_core.language_models import FakeListLLM
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.runnables import RunnableLambda
 from models import AsyncStreamingModel, CountingModel, StreamingModel
+from sqlalchemy import select
 
-from llmops_langchain import ConfigurationError, Database, LLMOps, ResponseCache, Settings
+from llmops_langchain import (
+    ConfigurationError,
+    Database,
+    DatabaseUnavailableError,
+    LLMOps,
+    LLMOpsError,
+    ResponseCache,
+    Settings,
+)
 from llmops_langchain.cache import MemoryStore, SemanticPolicy, cache_options, cached
 from llmops_langchain.embeddings import HashedEmbeddings
-from llmops_langchain.ledger import track
+from llmops_langchain.ledger import current_scope, track
+from llmops_langchain.storage.schema import cache_feedback, semantic_vectors
 
 ASKED = "How do I reset my password?"
 AGAIN = "how do i reset my password"
@@ -84,7 +95,7 @@ def look_around(cache: ResponseCache, *, times: int = 4) -> None:
     """What the watching thread does twice a second."""
     for _ in range(times):
         cache._shelf.look_around()
-    cache.calibration()  # waits for what is done in the background
+    cache.calibration(wait=30)  # waits for what is done in the background
 
 
 class TestServing:
@@ -401,6 +412,24 @@ class TestProcesses:
         look_around(changed)
         assert mark_of(model.invoke(AGAIN))["matched_question"] == ASKED
 
+    def test_a_popular_paraphrase_holds_up_no_other_process(self, open_cache) -> None:
+        first, second = (cached(CountingModel(), open_cache()) for _ in range(2))
+        first.invoke(ASKED)
+        for _ in range(20):
+            assert mark_of(first.invoke(AGAIN))
+            assert mark_of(second.invoke(AGAIN))
+        assert first.calls + second.calls == 1
+
+    def test_questions_whose_answers_had_to_go_are_dropped(self, cache, database) -> None:
+        model = cached(CountingModel(), cache)
+        with cache_options(tags=["ann"]):
+            model.invoke("I am Ann. What do I owe?")
+        cache.invalidate("ann")
+        look_around(cache, times=120)
+        with database.begin(read_only=True) as connection:
+            bodies = connection.execute(select(semantic_vectors.c.body)).scalars().all()
+        assert bodies == [b""]
+
     def test_equal_calls_at_once_are_answered_by_one_look(self, cache) -> None:
         model = cached(CountingModel(), cache)
         model.invoke(ASKED)
@@ -439,6 +468,11 @@ class Failing(Embeddings):
         return self.embed_documents([text])[0]
 
 
+def failing(*_: object, **__: object) -> None:
+    msg = "it is away"
+    raise DatabaseUnavailableError(msg)
+
+
 def written_in(folder: Path) -> bytes:
     return b"".join(each.read_bytes() for each in folder.rglob("*") if each.is_file())
 
@@ -451,8 +485,9 @@ class TestFailures:
         cache = open_cache(embeddings=embeddings)
         model = cached(CountingModel(), cache)
         assert [bool(mark_of(model.invoke(text))) for text in (ASKED, ASKED)] == [False, True]
-        asked = embeddings.asked
         model.invoke("When do you open?")
+        asked = embeddings.asked
+        model.invoke("When do you close?")
         assert embeddings.asked == asked  # it is left alone for a while
         assert cache.stats().semantic_errors >= 1
         assert "password" not in caplog.text
@@ -460,6 +495,57 @@ class TestFailures:
         clock.advance(5)
         model.invoke("What does it cost?")
         assert mark_of(model.invoke("what does it cost ?"))["tier"] == "semantic"
+
+    def test_one_odd_question_says_nothing_of_the_others(self, open_cache) -> None:
+        class Odd(HashedEmbeddings):
+            def embed_documents(self, texts: list[str]) -> list[list[float]]:
+                made = super().embed_documents(texts)
+                odd = zip(texts, made, strict=True)
+                return [
+                    [0.0] * len(each) if "\N{PILE OF POO}" in text else each for text, each in odd
+                ]
+
+        cache = open_cache(embeddings=Odd())
+        model = cached(CountingModel(), cache)
+        model.invoke(ASKED)
+        for number in range(5):
+            model.invoke(f"\N{PILE OF POO}{number}")
+        assert mark_of(model.invoke(AGAIN))
+        assert cache.stats().semantic_errors == 10
+
+    def test_a_store_that_is_away_loses_no_question(self, open_cache, monkeypatch, clock) -> None:
+        cache = open_cache(max_items=0)
+        model = cached(CountingModel(), cache)
+        model.invoke(ASKED)
+        store = cache._shelf._store
+        with monkeypatch.context() as away:
+            away.setattr(type(store), "get", failing)
+            model.invoke(AGAIN)
+        clock.advance(5)
+        model.invoke(ASKED)
+        assert mark_of(model.invoke(ONCE_MORE))
+
+    def test_clear_and_feedback_need_no_embedder(self, open_cache, database) -> None:
+        model = cached(CountingModel(), open_cache())
+        model.invoke(ASKED)
+        hit = model.invoke(AGAIN)
+        embeddings = Failing()
+        other = open_cache(embeddings=embeddings)
+        assert other.feedback(hit, correct=True)
+        other.clear()
+        with database.begin(read_only=True) as connection:
+            bodies = connection.execute(select(semantic_vectors.c.body)).scalars().all()
+        assert not any(bodies)
+        with pytest.raises(LLMOpsError, match="ConnectionError"):
+            other.calibration()
+        assert embeddings.asked == 1
+
+    def test_switched_off_it_passes_through(self) -> None:
+        settings = Settings(disabled=True)
+        with LLMOps("sqlite:////nowhere/at/all.db", settings, semantic=policy()) as ops:
+            assert ops.cached(CountingModel()).invoke(ASKED).content == "the answer"
+            assert not ops.cache.feedback(uuid4(), correct=False)
+            assert ops.cache.calibration().threshold is None
 
     def test_a_judge_that_fails_breaks_nothing(self, open_cache) -> None:
         def judge(_: object) -> bool:
@@ -469,7 +555,7 @@ class TestFailures:
         cache = open_cache(judge=judge, start="shadow")
         model = cached(CountingModel(), cache)
         assert [model.invoke(text).content for text in (ASKED, AGAIN)] == ["the answer"] * 2
-        assert cache.calibration().labels == 0
+        assert cache.calibration(wait=30).labels == 0
         assert cache.stats().semantic_errors == 1
 
     def test_a_database_that_is_away_leaves_the_model(self, clock) -> None:
@@ -541,7 +627,7 @@ class TestTheBound:
         model = cached(CountingModel(), cache)
         assert not any(mark_of(model.invoke(text)) for text in (ASKED, AGAIN))
         assert model.calls == 2
-        standing = cache.calibration()
+        standing = cache.calibration(wait=30)
         assert (standing.state, standing.threshold) == ("shadow", None)
         assert dict(standing.evidence)["shadow"] == (1, 0)
         assert cache.stats().shadowed == cache.stats().judged == 1
@@ -552,7 +638,7 @@ class TestTheBound:
         for asked, again in pairs(120):
             model.invoke(asked)
             model.invoke(again)
-        standing = cache.calibration()
+        standing = cache.calibration(wait=30)
         assert standing.state == "calibrated"
         model.invoke(ASKED)
         assert mark_of(model.invoke(AGAIN))["calibration"] == "calibrated"
@@ -568,7 +654,7 @@ class TestTheBound:
             served += 1
             assert cache.feedback(answer, correct=False)
         assert 0 < served <= 20
-        assert cache.calibration().state == "closed"
+        assert cache.calibration(wait=30).state == "closed"
 
     def test_other_processes_see_the_same(self, open_cache) -> None:
         first, second = open_cache(start="shadow"), open_cache(start="shadow")
@@ -576,7 +662,7 @@ class TestTheBound:
         for asked, again in pairs(30):
             model.invoke(asked)
             model.invoke(again)
-        assert first.calibration() == second.calibration()
+        assert first.calibration(wait=30) == second.calibration()
         assert second.calibration().labels == 30
 
     def test_a_share_of_the_hits_is_asked_again(self, open_cache) -> None:
@@ -587,7 +673,7 @@ class TestTheBound:
             model.invoke(asked)
             marks.append(bool(mark_of(model.invoke(again))))
         assert 50 <= sum(marks) <= 90
-        assert cache.calibration().labels == 100 - sum(marks)
+        assert cache.calibration(wait=30).labels == 100 - sum(marks)
 
 
 class TestFeedback:
@@ -596,7 +682,7 @@ class TestFeedback:
         model.invoke(ASKED)
         model.invoke(AGAIN, config={"run_id": run_id})
         assert cache.feedback(run_id, correct=True)
-        assert dict(cache.calibration().evidence)["feedback"] == (1, 0)
+        assert dict(cache.calibration(wait=30).evidence)["feedback"] == (1, 0)
 
     def test_by_the_run_id_of_a_stream(self, cache) -> None:
         model, run_id = cached(StreamingModel(), cache), uuid4()
@@ -614,10 +700,10 @@ class TestFeedback:
         model = cached(CountingModel(), cache)
         model.invoke(ASKED)
         answer = model.invoke(AGAIN)
-        assert cache.calibration().labels == 0
+        assert cache.calibration(wait=30).labels == 0
         assert cache.stats().undecided == 1
         assert cache.feedback(answer, correct=True)
-        assert dict(cache.calibration().evidence)["review"] == (1, 0)
+        assert dict(cache.calibration(wait=30).evidence)["review"] == (1, 0)
 
     def test_a_wrong_answer_is_not_served_again(self, cache) -> None:
         model = cached(CountingModel(), cache)
@@ -638,7 +724,7 @@ class TestFeedback:
         answer = model.invoke(AGAIN)
         cache.feedback(answer, correct=True)
         cache.feedback(answer, correct=False)
-        assert dict(cache.calibration().evidence)["feedback"] == (0, 1)
+        assert dict(cache.calibration(wait=30).evidence)["feedback"] == (0, 1)
 
     def test_a_judge_is_shown_both_sides(self, open_cache) -> None:
         shown = []
@@ -646,10 +732,41 @@ class TestFeedback:
         model = cached(CountingModel(), cache)
         model.invoke(ASKED)
         model.invoke(AGAIN)
-        assert dict(cache.calibration().evidence)["shadow"] == (0, 1)
+        assert dict(cache.calibration(wait=30).evidence)["shadow"] == (0, 1)
         (comparison,) = shown
         assert (comparison.question, comparison.matched) == (AGAIN, ASKED)
         assert comparison.kept.content == comparison.fresh.content == "the answer"
+
+    def test_on_the_path_of_core_a_shadow_call_is_known_once(self, open_cache, database) -> None:
+        cache = open_cache(start="shadow")
+        set_llm_cache(cache)
+        try:
+            for text in (ASKED, AGAIN):
+                CountingModel().invoke(text)
+        finally:
+            set_llm_cache(None)
+        cache.calibration(wait=30)
+        with database.begin(read_only=True) as connection:
+            rows = connection.execute(select(cache_feedback.c.correct)).scalars().all()
+        assert rows == [True]
+
+    async def test_the_judge_works_for_the_same_scope_and_for_no_run(self, open_cache) -> None:
+        seen, loud = [], CountingModel(answer="the judge thinks aloud")
+
+        def judge(_: object) -> bool:
+            seen.append(current_scope().workspace)
+            return bool(loud.invoke("Is it right?").content)
+
+        cache = open_cache(start="shadow", judge=judge)
+        model = cached(CountingModel(), cache)
+        told = [
+            event
+            for text in (ASKED, AGAIN)
+            async for event in RunnableLambda(model.ainvoke).astream_events(text, version="v2")
+        ]
+        assert (await cache.acalibration(wait=30)).labels == 1
+        assert seen == ["acme"]
+        assert "thinks aloud" not in str(told)
 
     def test_without_the_tier_it_says_how_to_switch_it_on(self) -> None:
         cache = ResponseCache(MemoryStore())
