@@ -13,6 +13,7 @@ _OTHERS = {"measuring.py", "run.py", "train_verifier.py", "make_lexicon.py", "tr
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_200)
 def test_every_script_runs_and_states_its_claims() -> None:
     pytest.importorskip("langchain_community", reason="needs the dependency group `bench`")
     command = [sys.executable, str(BENCHMARKS / "run.py"), "--quick"]
