@@ -22,7 +22,7 @@ from llmops_langchain.cache.calibration import Bound, Calibration, Label
 Floats = NDArray[np.float64]
 
 ERRORS = (0.05, 0.02, 0.01)
-SEEDS, FEWER_SEEDS = sized((40, 20), quick=(2, 2))
+SEEDS, FEWER_SEEDS = sized((20, 10), quick=(2, 2))
 CALLS = sized(20_000, quick=6_000)
 MANY = sized(20_000, quick=3_000)
 """Labels in a row without a false alarm, it is hoped."""
