@@ -24,7 +24,11 @@ from llmops_langchain.cache.options import (
     check_tags,
 )
 from llmops_langchain.cache.packing import Packer
-from llmops_langchain.cache.semantic_policy import SemanticPolicy
+from llmops_langchain.cache.semantic_policy import (
+    SemanticPolicy,
+    check_policy,
+    check_verdict,
+)
 from llmops_langchain.cache.shelf import Shelf
 from llmops_langchain.cache.sql_store import SqlStore
 from llmops_langchain.cache.stats import CacheStats, Tally
@@ -103,6 +107,7 @@ class ResponseCache(BaseCache):
         if not isinstance(store, Database) and not hasattr(store, "claim"):
             msg = f"a `Database` or a store is needed, such as `MemoryStore()`, got {store!r}"
             raise ConfigurationError(msg)
+        check_policy(semantic)
         check_not_negative(max_items=max_items, wait=wait)
         check_share(share)
         self._share, self._disabled, self._clock = share, disabled, clock
@@ -230,6 +235,7 @@ class ResponseCache(BaseCache):
         """
         if self._disabled:
             return False
+        check_verdict(correct)
         by = by or current_scope().user
         return self._by_meaning().feedback(run_id_of(run), correct=correct, by=by)
 

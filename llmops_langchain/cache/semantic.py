@@ -255,12 +255,15 @@ class SemanticTier:
         )
         book.note(call, match.candidate, kind="shadow", now=self._clock())
         judge = self._policy.judge or partial(answers_agree, judged=meaning.compare)
-        correct = judge(comparison)
+        correct: object = judge(comparison)
         if correct is None:
             self._tally.add("undecided")
             return
+        if not isinstance(correct, bool):  # a text such as "no" would count as right
+            msg = f"a judge returns True, False or None, got {type(correct).__name__!r}"
+            raise TypeError(msg)
         self._tally.add("judged")
-        book.judged(call.run_id, correct=bool(correct), now=self._clock())
+        book.judged(call.run_id, correct=correct, now=self._clock())
 
     def _renew(self, parts: _Parts) -> None:
         """Embed what another embedder left, a little at a time, and let go what is over."""

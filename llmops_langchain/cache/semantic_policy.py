@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import Any, Literal, NamedTuple, get_args
 
 from langchain_core.embeddings import Embeddings
@@ -10,7 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from llmops_langchain.cache.asked import Sources
 from llmops_langchain.errors import ConfigurationError
 
-__all__ = ["Comparison", "SemanticPolicy", "Start"]
+__all__ = ["Comparison", "SemanticPolicy", "Start", "check_policy", "check_verdict"]
 
 Start = Literal["shadow", "shipped"]
 """`shadow` measures and serves nothing until the bound is shown to hold; `shipped` serves from the
@@ -102,7 +103,29 @@ _RULES: tuple[tuple[tuple[str, ...], str, Callable[[Any], bool]], ...] = (
     ),
     (
         ("judge", "question", "sources"),
-        "a function",
-        lambda value: value is None or callable(value),
+        "a function, not a coroutine function",
+        lambda value: value is None or (callable(value) and not iscoroutinefunction(value)),
     ),
 )
+
+
+def check_policy(given: object) -> None:
+    """Refuse what is no policy.
+
+    Raises:
+        ConfigurationError: If it is none.
+    """
+    if not isinstance(given, SemanticPolicy | None):
+        msg = f"`semantic` must be a `SemanticPolicy(…)`, got {given!r}"
+        raise ConfigurationError(msg)
+
+
+def check_verdict(given: object) -> None:
+    """Refuse what is neither right nor wrong.
+
+    Raises:
+        ConfigurationError: If it is something else.
+    """
+    if not isinstance(given, bool):
+        msg = f"`correct` must be True or False, got {given!r}"
+        raise ConfigurationError(msg)

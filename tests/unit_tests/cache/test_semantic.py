@@ -547,6 +547,23 @@ class TestFailures:
             assert not ops.cache.feedback(uuid4(), correct=False)
             assert ops.cache.calibration().threshold is None
 
+    @pytest.mark.parametrize("wrong", [True, "shipped", 0.02, {"max_error": 0.02}, SemanticPolicy])
+    def test_what_is_no_policy_is_refused(self, wrong) -> None:
+        with pytest.raises(ConfigurationError, match="SemanticPolicy"):
+            LLMOps("sqlite://", semantic=wrong)
+
+    def test_the_word_of_a_judge_that_says_no_in_words_does_not_count(self, open_cache) -> None:
+        cache = open_cache(judge=lambda _: "no", start="shadow")
+        model = cached(CountingModel(), cache)
+        for text in (ASKED, AGAIN):
+            model.invoke(text)
+        assert cache.calibration(wait=30).labels == 0
+        assert cache.stats().semantic_errors == 1
+
+    def test_feedback_is_right_or_wrong(self, cache) -> None:
+        with pytest.raises(ConfigurationError, match="correct"):
+            cache.feedback("run", correct="no")
+
     def test_a_judge_that_fails_breaks_nothing(self, open_cache) -> None:
         def judge(_: object) -> bool:
             msg = "no idea"
@@ -605,6 +622,7 @@ class TestFailures:
             {"start": "now"},
             {"embeddings": "openai"},
             {"judge": True},
+            {"judge": asyncio.sleep},
             {"max_chars": 0},
         ],
     )
