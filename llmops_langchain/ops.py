@@ -104,20 +104,7 @@ class LLMOps:
                 "answers are kept in this process' memory alone"
             )
         self._stores: list[Store] = []
-        self.cache = ResponseCache(
-            self._store("answers"),
-            ttl=self.settings.cache_ttl,
-            max_items=self.settings.cache_max_items,
-            share=self.settings.cache_share,
-            wait=self.settings.cache_wait,
-            encryption_keys=self.settings.encryption_key,
-            prices=self.prices,
-            semantic=semantic,
-            rows=self.database if self._may_write else None,
-            embeddings_dir=self.settings.embeddings_dir,
-            disabled=self.settings.disabled,
-            clock=clock,
-        )
+        self.cache = self._response_cache(semantic)
         """For `set_llm_cache(ops.cache)`, where the code that makes the model cannot be touched."""
         self.node_cache = SqlNodeCache(
             self._store("nodes"),
@@ -276,6 +263,23 @@ class LLMOps:
     async def aclose(self) -> None:
         """`close` in a worker thread."""
         await asyncio.to_thread(self.close)
+
+    def _response_cache(self, semantic: SemanticPolicy | None) -> ResponseCache:
+        settings = self.settings
+        return ResponseCache(
+            self._store("answers"),
+            ttl=settings.cache_ttl,
+            max_items=settings.cache_max_items,
+            share=settings.cache_share,
+            wait=settings.cache_wait,
+            encryption_keys=settings.encryption_key,
+            prices=self.prices,
+            semantic=semantic,
+            rows=self.database if self._may_write else None,
+            embeddings_dir=settings.embeddings_dir,
+            disabled=settings.disabled,
+            clock=self._clock,
+        )
 
     def _store(self, space: str) -> Store:
         settings = self.settings

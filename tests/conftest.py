@@ -1,12 +1,16 @@
 """What every test may use: time that is turned by hand, and real databases."""
 
+import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from minilm import NEEDS, minilm_directory
 
 from llmops_langchain.storage import Database
 
@@ -70,6 +74,45 @@ def valkey_url(valkey_server: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     with valkey_server.client() as client:
         client.flushall()
     return f"unix://{valkey_server.unix_socket_path}"
+
+
+@pytest.fixture(scope="session")
+def minilm_files() -> Path:
+    """The directory of all-MiniLM-L6-v2."""
+    directory = minilm_directory()
+    return directory or pytest.skip(f"needs the packages {', '.join(NEEDS)}, to build MiniLM from")
+
+
+@contextmanager
+def locked_by_another(folder: Path) -> Iterator[Database]:
+    """A patient database on a file that another program is writing to."""
+    with Database(f"sqlite:///{folder}/a.db", lock_timeout=3600) as database:
+        database.upgrade()
+        writer = sqlite3.connect(database.path, isolation_level=None)
+        writer.execute("BEGIN IMMEDIATE")
+        yield database
+        writer.close()
+
+
+@contextmanager
+def one_of_each_kind(
+    request: pytest.FixtureRequest, folder: Path, *, schema: str, server: str = "postgres_server"
+) -> Iterator[Callable[[str], Database]]:
+    """Opens databases by kind, each once: to make the tables takes longer than a test.
+
+    Args:
+        request: Of the fixture.
+        folder: For the file.
+        schema: For the tables on PostgreSQL.
+        server: The fixture with the URL of PostgreSQL.
+    """
+    options = {
+        "sqlite_memory": lambda: {"url": "sqlite://"},
+        "sqlite_file": lambda: {"url": f"sqlite:///{folder}/a.db"},
+        "postgresql": lambda: {"url": request.getfixturevalue(server), "schema": schema},
+    }
+    with ExitStack() as opened:
+        yield cache(lambda kind: opened.enter_context(Database(**options[kind]())))
 
 
 @pytest.fixture(params=["memory", "file", "postgresql"])

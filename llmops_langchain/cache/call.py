@@ -1,14 +1,43 @@
 """One call as the cache knows it."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple
 
 from llmops_langchain.cache.asked import Asked
 from llmops_langchain.cache.options import CacheOptions
 from llmops_langchain.cache.store import Entry
+from llmops_langchain.storage.types import new_id
 from llmops_langchain.wrapping import CallParts
 
-__all__ = ["Call"]
+__all__ = ["Asking", "Call"]
+
+
+class Asking:
+    """What a lookup by meaning needs of a call, read once it is needed: an exact hit never does.
+
+    Args:
+        read: Returns what may be compared; `None` if only an equal call answers this one.
+        run_id: LangChain's, if core showed it.
+    """
+
+    def __init__(
+        self, read: Callable[[], Asked | None] = lambda: None, run_id: object = None
+    ) -> None:
+        self._read, self._run_id = read, run_id
+
+    @cached_property
+    def asked(self) -> Asked | None:
+        """The question, and what must be the same; `None` if it is not to be compared."""
+        return self._read()
+
+    @cached_property
+    def run_id(self) -> str:
+        """By which feedback names the call; made up where core shows none."""
+        return str(self._run_id or new_id())
+
+
+_NOTHING = Asking()
 
 
 class Call(NamedTuple):
@@ -25,11 +54,8 @@ class Call(NamedTuple):
     """What the block around the call says."""
     ttl: float | None
     """Seconds its answer lives; `None` without an end."""
-    asked: Callable[[], Asked | None] = lambda: None
-    """Returns what may be compared by meaning, once it is needed; nothing if only an equal call
-    answers this one."""
-    run_id: str = ""
-    """LangChain's, by which feedback names the call."""
+    asking: Asking = _NOTHING
+    """What a lookup by meaning needs to know."""
 
     def accepts(self, entry: Entry, now: float) -> bool:
         """Whether the entry may answer it: fresh, and not older than the block's own `ttl`."""

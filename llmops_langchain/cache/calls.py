@@ -2,17 +2,16 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage
 
-from llmops_langchain.cache.call import Call
+from llmops_langchain.cache.call import Asking, Call
 from llmops_langchain.cache.options import CacheOptions, checked_ttl, current_options
 from llmops_langchain.cache.stats import Tally
 from llmops_langchain.ledger import Scope, Share, current_scope
-from llmops_langchain.storage.types import new_id
 from llmops_langchain.wrapping import CallParts, core_messages, core_parts
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ class Calls:
             return named
         is_declared = whose.workspace is not None or (options.share or self._share) != "workspace"
         read = partial(self._semantic.asked, named.parts, options, said, is_declared=is_declared)
-        return named._replace(asked=cache(read), run_id=str(run_id or new_id()))
+        return named._replace(asking=Asking(read, run_id))
 
     def _named(
         self, name: Callable[[str], CallParts], scope: Scope, options: CacheOptions

@@ -8,7 +8,7 @@ import orjson
 
 from llmops_langchain.cache.calibration import Bound, Calibration, Label, Standing
 from llmops_langchain.cache.call import Call
-from llmops_langchain.cache.evidence_rows import Evidence, Judged
+from llmops_langchain.cache.evidence_rows import Evidence, Found, Judged
 from llmops_langchain.cache.match import Candidate
 
 __all__ = ["EvidenceBook", "take_in"]
@@ -61,15 +61,17 @@ class EvidenceBook:
     ) -> None:
         """Note that an answer was served, or could have been, so that it can be judged."""
         self._rows.note(
-            call.run_id,
-            pool=self._pool,
-            call_key=call.key,
-            matched=found.key,
-            score=found.score,
-            cosine=found.cosine,
-            kind=kind,
-            workspace=orjson.loads(call.parts.scope)[1],
-            now=now,
+            Found(
+                run_id=call.asking.run_id,
+                pool=self._pool,
+                call_key=call.key,
+                matched=found.key,
+                score=found.score,
+                cosine=found.cosine,
+                kind=kind,
+                workspace=orjson.loads(call.parts.scope)[1],
+                ts=now,
+            )
         )
 
     def judged(self, run_id: str, *, correct: bool, now: float) -> None:

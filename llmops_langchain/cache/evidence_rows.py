@@ -17,7 +17,7 @@ from llmops_langchain.storage import Database
 from llmops_langchain.storage.fork import on_fork
 from llmops_langchain.storage.types import new_id
 
-__all__ = ["Evidence", "EvidenceRows", "Judged", "Kind", "MemoryEvidence"]
+__all__ = ["Evidence", "EvidenceRows", "Found", "Judged", "Kind", "MemoryEvidence"]
 
 Kind = Literal["served", "shadow"]
 """Whether the answer was served, or only compared with a fresh one."""
@@ -33,6 +33,28 @@ _LABELS = 20_000
 
 _UNJUDGED = 20_000
 """Answers in memory that wait to be judged."""
+
+
+class Found(NamedTuple):
+    """An answer found by meaning, before anybody judged it."""
+
+    run_id: str
+    """By which it is judged."""
+    pool: str
+    """Whose scores they are."""
+    call_key: bytes
+    """32 bytes that name the call."""
+    matched: bytes
+    """32 bytes that name the call whose kept answer was found."""
+    score: float
+    """The verifier's, 0 to 1."""
+    cosine: float
+    """Of the two questions, -1 to 1."""
+    kind: Kind
+    workspace: str | None
+    """Where the call was made."""
+    ts: float
+    """When it was found (epoch seconds)."""
 
 
 class Judged(NamedTuple):
@@ -63,32 +85,8 @@ class Evidence(Protocol):
     Every method raises `StorageError` when the database cannot do what was asked.
     """
 
-    def note(
-        self,
-        run_id: str,
-        *,
-        pool: str,
-        call_key: bytes,
-        matched: bytes,
-        score: float,
-        cosine: float,
-        kind: Kind,
-        workspace: str | None,
-        now: float,
-    ) -> None:
-        """Note that an answer was found, so that it can be judged; a known run stays as it is.
-
-        Args:
-            run_id: By which it is judged.
-            pool: Whose scores they are.
-            call_key: 32 bytes that name the call.
-            matched: 32 bytes that name the call whose kept answer was found.
-            score: The verifier's, 0 to 1.
-            cosine: Of the two questions, -1 to 1.
-            kind: Whether it was served.
-            workspace: Where the call was made.
-            now: Epoch seconds.
-        """
+    def note(self, found: Found) -> None:
+        """Note that an answer was found, so that it can be judged; a known run stays as it is."""
 
     def judge(
         self, run_id: str, *, correct: bool, source: Source, by: str | None, now: float
@@ -138,8 +136,7 @@ class EvidenceRows:
 
     Example:
         >>> rows = EvidenceRows(Database("sqlite://"))
-        >>> found = {"score": 0.9, "cosine": 0.8, "kind": "shadow", "workspace": None}
-        >>> rows.note("run", pool="p", call_key=b"call", matched=b"other", now=0.0, **found)
+        >>> rows.note(Found("run", "pool", b"call", b"other", 0.9, 0.8, "shadow", None, ts=0.0))
         >>> rows.judge("run", correct=False, source="shadow", by=None, now=1.0).matched
         b'other'
         >>> rows.refuted(10)
@@ -154,33 +151,9 @@ class EvidenceRows:
         self._counter = f"feedback:{space}"
         self._into: Into = sqlite.insert if database.is_sqlite else postgresql.insert
 
-    def note(
-        self,
-        run_id: str,
-        *,
-        pool: str,
-        call_key: bytes,
-        matched: bytes,
-        score: float,
-        cosine: float,
-        kind: Kind,
-        workspace: str | None,
-        now: float,
-    ) -> None:
+    def note(self, found: Found) -> None:
         """Note that an answer was found, so that it can be judged; a known run stays as it is."""
-        row = {
-            "id": self._new_id(),
-            "ts": now,
-            "space": self._space,
-            "run_id": run_id,
-            "pool": pool,
-            "workspace": workspace,
-            "call_key": call_key,
-            "matched": matched,
-            "score": score,
-            "cosine": cosine,
-            "kind": kind,
-        }
+        row = {"id": self._new_id(), "space": self._space, **found._asdict()}
         self._database.write((sql.note(self._into), row), lock_timeout=_PATIENCE)
 
     def judge(
@@ -244,28 +217,15 @@ class MemoryEvidence:
     def after_fork(self) -> None:
         """Start empty: another thread of the parent may have been in the middle of a change."""
         self._lock = threading.Lock()
-        self._waiting: OrderedDict[str, _Noted] = OrderedDict()  # the oldest first
-        self._judged: OrderedDict[str, tuple[_Noted, Judged]] = OrderedDict()  # as they were judged
+        self._waiting: OrderedDict[str, Found] = OrderedDict()  # the oldest first
+        self._judged: OrderedDict[str, tuple[Found, Judged]] = OrderedDict()  # as they were judged
         self._judgments = 0
 
-    def note(
-        self,
-        run_id: str,
-        *,
-        pool: str,
-        call_key: bytes,
-        matched: bytes,
-        score: float,
-        cosine: float,
-        kind: Kind,
-        workspace: str | None,  # noqa: ARG002 - of `Evidence`; nobody looks into the memory
-        now: float,
-    ) -> None:
+    def note(self, found: Found) -> None:
         """Note that an answer was found, so that it can be judged; a known run stays as it is."""
         with self._lock:
-            if run_id not in self._waiting and run_id not in self._judged:
-                noted = _Noted(pool, now, call_key, matched, score, cosine, kind)
-                self._waiting[run_id] = noted
+            if found.run_id not in self._waiting and found.run_id not in self._judged:
+                self._waiting[found.run_id] = found
             if len(self._waiting) > _UNJUDGED:
                 self._waiting.popitem(last=False)
 
@@ -275,16 +235,26 @@ class MemoryEvidence:
         """Keep what is said of an answer, in place of what was said before."""
         with self._lock:
             if run_id in self._judged:
-                noted, _ = self._judged.pop(run_id)
+                found, _ = self._judged.pop(run_id)
             elif run_id in self._waiting:
-                noted = self._waiting.pop(run_id)
+                found = self._waiting.pop(run_id)
             else:
                 return None
             self._judgments += 1
             judged = Judged(
-                self._judgments, run_id, *noted[2:], correct=correct, source=source, by=by, ts=now
+                cursor=self._judgments,
+                run_id=run_id,
+                call_key=found.call_key,
+                matched=found.matched,
+                score=found.score,
+                cosine=found.cosine,
+                kind=found.kind,
+                correct=correct,
+                source=source,
+                by=by,
+                ts=now,
             )
-            self._judged[run_id] = (noted, judged)
+            self._judged[run_id] = (found, judged)
             return judged
 
     def labels(self, pool: str, after: int) -> tuple[list[Judged], int]:
@@ -299,31 +269,19 @@ class MemoryEvidence:
         """The (`call_key`, `matched`) judged to be wrong, the newest calls first; of any pool."""
         with self._lock:
             wrong = [noted for noted, judged in self._judged.values() if not judged.correct]
-        wrong.sort(key=attrgetter("at"), reverse=True)
+        wrong.sort(key=attrgetter("ts"), reverse=True)
         return [(noted.call_key, noted.matched) for noted in wrong[:limit]]
 
     def prune(self, *, now: float) -> None:
         """Let go what nobody judged in a week, and all but the newest 20,000 labels of a pool."""
         with self._lock:
             until, waiting = now - _WAITS_FOR, self._waiting.items()
-            self._waiting = OrderedDict((run, each) for run, each in waiting if each.at > until)
+            self._waiting = OrderedDict((run, each) for run, each in waiting if each.ts > until)
             seen = Counter[str]()
             for run, (noted, _) in reversed(list(self._judged.items())):
                 seen[noted.pool] += 1
                 if seen[noted.pool] > _LABELS:
                     del self._judged[run]
-
-
-class _Noted(NamedTuple):
-    """An answer found by meaning."""
-
-    pool: str
-    at: float
-    call_key: bytes
-    matched: bytes
-    score: float
-    cosine: float
-    kind: Kind
 
 
 def _judged(row: tuple[Any, ...]) -> Judged:

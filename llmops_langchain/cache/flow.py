@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_core.outputs import Generation
 
-from llmops_langchain.cache.call import Call
+from llmops_langchain.cache.call import Asking, Call
 from llmops_langchain.cache.codec import EXACT, decode_hit
 from llmops_langchain.cache.keeping import written
 from llmops_langchain.cache.lookups import Lookups
@@ -31,7 +31,7 @@ class _Missed(NamedTuple):
 
     seen: int | None
     match: Match | None
-    run_id: str
+    asking: Asking
 
 
 class Flow:
@@ -137,7 +137,7 @@ class Flow:
                 answer = yield from self._serving(call, entry, match, joined=False)
         if answer is None:
             self._tally.add("misses")
-            self._lookups.note(call.key, _Missed(self._shelf.generation, match, call.run_id))
+            self._lookups.note(call.key, _Missed(self._shelf.generation, match, call.asking))
         return answer
 
     def _missed(self, call: Call | None) -> Turn:
@@ -145,7 +145,7 @@ class Flow:
         missed = None if call is None else self._lookups.take(call.key)
         if call is None or missed is None:
             return Turn(call, seen=self._shelf.generation)
-        return Turn(call._replace(run_id=missed.run_id), seen=missed.seen, match=missed.match)
+        return Turn(call._replace(asking=missed.asking), seen=missed.seen, match=missed.match)
 
     def _looking(self, call: Call) -> Steps[Match | None]:
         """What a lookup by meaning finds, where there is one."""

@@ -124,30 +124,14 @@ class ResponseCache(BaseCache):
         )
         self._semantic = None
         if semantic is not None and not disabled:
-            # numpy and what else it takes: only for who wants it.
-            from llmops_langchain.cache.semantic_places import tier_for
-
-            self._semantic = tier_for(
-                semantic,
-                store if isinstance(store, Database) else rows,
-                store=place,
-                packer=packer,
-                shelf=self._shelf,
-                tally=self._tally,
-                embeddings_dir=embeddings_dir,
-                clock=clock,
-            )
+            database = store if isinstance(store, Database) else rows
+            self._semantic = self._tier(semantic, database, place, packer, embeddings_dir)
         self.calls = Calls(
             ttl=ttl, share=share, semantic=self._semantic, tally=self._tally, disabled=disabled
         )
         """Names calls."""
         self.flow = Flow(
-            self._shelf,
-            self._semantic,
-            tally=self._tally,
-            prices=prices,
-            wait=wait,
-            clock=clock,
+            self._shelf, self._semantic, tally=self._tally, prices=prices, wait=wait, clock=clock
         )
         """Answers them."""
         on_fork(self)
@@ -312,6 +296,28 @@ class ResponseCache(BaseCache):
         if self._semantic is not None:
             self._semantic.close()
         self._shelf.close()
+
+    def _tier(
+        self,
+        policy: SemanticPolicy,
+        database: Database | None,
+        store: Store,
+        packer: Packer,
+        embeddings_dir: Path | None,
+    ) -> "SemanticTier":
+        # numpy and what else it takes: only for who wants it.
+        from llmops_langchain.cache.semantic_places import tier_for
+
+        return tier_for(
+            policy,
+            database,
+            store=store,
+            packer=packer,
+            shelf=self._shelf,
+            tally=self._tally,
+            embeddings_dir=embeddings_dir,
+            clock=self._clock,
+        )
 
     def _by_meaning(self) -> "SemanticTier":
         if self._semantic is None:

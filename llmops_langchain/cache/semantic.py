@@ -118,7 +118,7 @@ class SemanticTier:
         self._made: _Parts | None = None
         self._making = threading.Lock()
         self._looks = self._failures = 0
-        self._is_warned = self._is_renewing = False
+        self._is_warned = self._is_renewing = self._is_sweep_due = False
 
     def asked(
         self,
@@ -142,14 +142,14 @@ class SemanticTier:
 
     def look(self, call: Call) -> Match | None:
         """The best kept answer to a question that may mean the same; served or to be compared."""
-        asked = call.asked()
+        asked = call.asking.asked
         return None if asked is None else self._safely(partial(self._look, call, asked))
 
     def learn(
         self, call: Call, entry: Entry, match: Match | None, told: Sequence[Generation]
     ) -> None:
         """Remember the question of a kept answer; compare the answer with the one not served."""
-        if (asked := call.asked()) is None:
+        if (asked := call.asking.asked) is None:
             return
         self._safely(partial(self._learn, asked, call.key, entry))
         if match is not None and match.is_sampled:
@@ -194,6 +194,7 @@ class SemanticTier:
         self._safely(self._made.meaning.index.look_around)
         if self._looks % _LOOKS_BETWEEN_READS == 0:
             self._safely(self._made.book.read)
+            self._is_sweep_due |= self._looks % _LOOKS_BETWEEN_SWEEPS == 0
             if not self._is_renewing:
                 self._is_renewing = self._later.submit(partial(self._renew, self._made))
 
@@ -231,8 +232,9 @@ class SemanticTier:
         meaning, book = self._parts()
         standing = book.standing
         is_good = standing.threshold is not None and found.score >= standing.threshold
-        is_sampled = decides_to_ask(call.run_id, standing.sampling)
-        match = Match(call.run_id, entry, found, standing, is_good and not is_sampled, is_sampled)
+        run_id = call.asking.run_id
+        is_sampled = decides_to_ask(run_id, standing.sampling)
+        match = Match(run_id, entry, found, standing, is_good and not is_sampled, is_sampled)
         if match.is_served:
             meaning.index.touch([(asked.scope, found.key)], now=self._clock())
             book.note(call, found, kind="served", now=self._clock())
@@ -263,12 +265,13 @@ class SemanticTier:
             msg = f"a judge returns True, False or None, got {type(correct).__name__!r}"
             raise TypeError(msg)
         self._tally.add("judged")
-        book.judged(call.run_id, correct=correct, now=self._clock())
+        book.judged(call.asking.run_id, correct=correct, now=self._clock())
 
     def _renew(self, parts: _Parts) -> None:
         """Embed what another embedder left, a little at a time, and let go what is over."""
         try:
-            if self._looks % _LOOKS_BETWEEN_SWEEPS == 0:
+            if self._is_sweep_due:
+                self._is_sweep_due = False
                 for scope, key in self._orphans():
                     parts.meaning.index.drop(scope, [key])
             self._safely(partial(parts.meaning.renew, now=self._clock()))

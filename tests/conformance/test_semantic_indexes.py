@@ -1,7 +1,6 @@
 """Every index keeps what `SemanticIndex` promises: one more of them is one more param here."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache as once
 from threading import Barrier, Thread
@@ -10,7 +9,7 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-from conftest import FakeClock
+from conftest import FakeClock, one_of_each_kind
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -54,17 +53,9 @@ def with_pgvector(postgres_server: str) -> Iterator[str]:
 def databases(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Database]]:
-    """One of each kind for all tests: to make the tables takes longer than a test."""
-    urls = {
-        "memory": lambda: {"url": "sqlite://"},
-        "file": lambda: {"url": f"sqlite:///{tmp_path_factory.mktemp('indexes')}/a.db"},
-        "postgresql": lambda: {
-            "url": request.getfixturevalue("with_pgvector"),
-            "schema": "indexes",
-        },
-    }
-    with ExitStack() as opened:
-        yield once(lambda kind: opened.enter_context(Database(**urls[kind]())))
+    folder = tmp_path_factory.mktemp("indexes")
+    with one_of_each_kind(request, folder, schema="indexes", server="with_pgvector") as opened:
+        yield opened
 
 
 @once
@@ -82,8 +73,8 @@ def open_index(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     if kind == "memory":
         one = once(lambda _space, _embedder, **options: MemoryIndex(**options))
         return lambda space="answers", embedder="e", **options: one(space, embedder, **options)
-    where = {"sqlite_memory": "memory", "sqlite_file": "file", "encrypted": "file"}
-    database = request.getfixturevalue("databases")(where.get(kind, "postgresql"))
+    where = {"encrypted": "sqlite_file", "pgvector": "postgresql"}
+    database = request.getfixturevalue("databases")(where.get(kind, kind))
     packed = packer() if kind == "encrypted" else Packer()
     return lambda space="answers", embedder="e", **options: SqlIndex(
         database,

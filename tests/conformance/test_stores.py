@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import FakeClock
+from conftest import FakeClock, one_of_each_kind
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -38,17 +38,8 @@ def entry(value: bytes = b"answer", *tags: str, at: float = NOW, **fields: Any) 
 def databases(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Database]]:
-    """One of each kind for all tests: to make the tables takes longer than a test."""
-    urls = {
-        "sqlite_memory": lambda: {"url": "sqlite://"},
-        "sqlite_file": lambda: {"url": f"sqlite:///{tmp_path_factory.mktemp('stores')}/a.db"},
-        "postgresql": lambda: {
-            "url": request.getfixturevalue("postgres_server"),
-            "schema": "stores",
-        },
-    }
-    with ExitStack() as opened:
-        yield once(lambda kind: opened.enter_context(Database(**urls[kind]())))
+    with one_of_each_kind(request, tmp_path_factory.mktemp("stores"), schema="stores") as opened:
+        yield opened
 
 
 @pytest.fixture(params=["memory_store", *SQL, "valkey"])

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from minilm import NEEDS, minilm_directory
 from unit_tests.storage.processes import run
 
 from llmops_langchain.embeddings import MiniLMEmbeddings, WordLlamaEmbeddings
@@ -46,13 +45,10 @@ def wordllamas_own() -> np.ndarray:
     return np.array(eval(run(source)))  # noqa: S307 - lists of numbers
 
 
-def test_minilm_equals_chromas_own() -> None:
+def test_minilm_equals_chromas_own(minilm_files) -> None:
     pytest.importorskip("onnxruntime", reason="needs the package chromadb")
-    directory = minilm_directory()
-    if directory is None:
-        pytest.skip(f"needs the packages {', '.join(NEEDS)}")
-    ours = MiniLMEmbeddings(directory).embed_documents(TEXTS)
-    assert np.allclose(ours, chromas_own(directory), atol=1e-5)
+    ours = MiniLMEmbeddings(minilm_files).embed_documents(TEXTS)
+    assert np.allclose(ours, chromas_own(minilm_files), atol=1e-5)
 
 
 def test_word_vectors_equal_wordllamas_own() -> None:

@@ -1,8 +1,8 @@
 """The semantic tier over a real model and a real embedder, from the question to the evidence."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
-import minilm
 import pytest
 
 from llmops_langchain import LLMOps
@@ -21,11 +21,8 @@ TRAPS = (
 
 
 @pytest.fixture
-def embeddings() -> MiniLMEmbeddings:
-    directory = minilm.minilm_directory()
-    if directory is None:
-        pytest.skip(f"needs the packages {', '.join(minilm.NEEDS)}")
-    return MiniLMEmbeddings(directory)
+def embeddings(minilm_files: Path) -> MiniLMEmbeddings:
+    return MiniLMEmbeddings(minilm_files)
 
 
 @pytest.fixture

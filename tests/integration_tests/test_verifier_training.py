@@ -6,7 +6,6 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from minilm import NEEDS, minilm_directory
 
 from llmops_langchain.cache.verifier import WEIGHTS
 from llmops_langchain.embeddings import MiniLMEmbeddings
@@ -17,12 +16,10 @@ FOW = ROOT.parent / "shared/data/cache/fow_pairs.jsonl"
 
 @pytest.mark.slow
 @pytest.mark.skipif(not FOW.is_file(), reason="needs ../shared/data/cache/fow_pairs.jsonl")
-def test_training_anew_gives_the_weights_of_the_package(monkeypatch) -> None:
+def test_training_anew_gives_the_weights_of_the_package(minilm_files, monkeypatch) -> None:
     pytest.importorskip("wordllama", reason="needs the package wordllama")
-    if (directory := minilm_directory()) is None:
-        pytest.skip(f"needs the packages {', '.join(NEEDS)}, to build MiniLM from")
     monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT / "benchmarks")])
-    made = import_module("train_verifier").trained(MiniLMEmbeddings(directory))
+    made = import_module("train_verifier").trained(MiniLMEmbeddings(minilm_files))
     shipped = json.loads(WEIGHTS.read_text("utf-8"))
     assert made["features"] == shipped["features"]
     assert [pair["a"] for pair in made["anchors"]] == [pair["a"] for pair in shipped["anchors"]]

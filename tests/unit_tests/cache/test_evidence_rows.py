@@ -1,16 +1,14 @@
 """Evidence is kept, judged and read alike, in memory and in the database."""
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from functools import cache as once
 from pathlib import Path
 from threading import Barrier, Event
 from typing import Any
 
 import pytest
-from conftest import FakeClock
+from conftest import FakeClock, locked_by_another, one_of_each_kind
 from sqlalchemy import func, select, text
 from unit_tests.storage.processes import run
 
@@ -19,6 +17,7 @@ from llmops_langchain.cache import evidence_rows
 from llmops_langchain.cache.evidence_rows import (
     Evidence,
     EvidenceRows,
+    Found,
     Judged,
     MemoryEvidence,
 )
@@ -37,18 +36,13 @@ OpenEvidence = Callable[..., Evidence]
 
 
 @pytest.fixture(scope="module")
-def places(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Database]]:
-    """One of each kind for all tests: to make the tables takes longer than a test."""
-
-    def opened(kind: str) -> Database:
-        options = {"url": "sqlite://"}
-        if kind == "postgresql":
-            url = request.getfixturevalue("postgres_server")
-            options = {"url": url, "schema": "evidence"}
-        return stack.enter_context(Database(**options))
-
-    with ExitStack() as stack:
-        yield once(opened)
+def places(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Database]]:
+    with one_of_each_kind(
+        request, tmp_path_factory.mktemp("evidence"), schema="evidence"
+    ) as opened:
+        yield opened
 
 
 def emptied(database: Database) -> Database:
@@ -58,7 +52,7 @@ def emptied(database: Database) -> Database:
     return database
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+@pytest.fixture(params=["memory", "sqlite_memory", "postgresql"])
 def open_evidence(request: pytest.FixtureRequest) -> OpenEvidence:
     """Opens evidence on one place, which is empty at first; each call is another process."""
     if request.param == "memory":
@@ -84,10 +78,9 @@ def postgres(places: Callable[[str], Database]) -> Database:
 
 
 def note(rows: Evidence, *runs: str, **told: Any) -> None:
-    found = {"pool": "pool", "call_key": CALL, "matched": MATCHED, "score": 0.9, "cosine": 0.8}
-    found |= {"kind": "shadow", "workspace": None, "now": NOW}
     for run_id in runs:
-        rows.note(run_id, **found | told)
+        found = Found(run_id, "pool", CALL, MATCHED, 0.9, 0.8, "shadow", None, NOW)
+        rows.note(found._replace(**told))
 
 
 def judge(rows: Evidence, run_id: str, *, correct: bool = True, at: float = NOW) -> Judged | None:
@@ -100,17 +93,7 @@ def told(rows: Evidence, after: int = 0, *, pool: str = "pool") -> list[tuple[st
 
 
 def test_a_judgment_comes_with_all_that_was_noted(rows, other) -> None:
-    rows.note(
-        "run",
-        pool="pool",
-        call_key=CALL,
-        matched=MATCHED,
-        score=0.875,
-        cosine=-0.25,
-        kind="served",
-        workspace="w",
-        now=NOW,
-    )
+    note(rows, "run", score=0.875, cosine=-0.25, kind="served", workspace="w")
     judged = other.judge("run", correct=False, source="review", by="somebody", now=NOW + 9.5)
     assert judged == Judged(
         cursor=judged.cursor,
@@ -197,7 +180,7 @@ def test_spaces_are_kept_apart(open_evidence: OpenEvidence) -> None:
 def test_refuted_pairs_are_those_judged_wrong_last(rows, other) -> None:
     for number in range(6):
         key = bytes([number]) * 32
-        note(rows, f"run {number}", call_key=key, now=NOW + number, pool=f"pool {number % 2}")
+        note(rows, f"run {number}", call_key=key, ts=NOW + number, pool=f"pool {number % 2}")
     for number in (5, 1, 3, 4):
         judge(rows, f"run {number}", correct=False)
     judge(rows, "run 2")
@@ -209,7 +192,7 @@ def test_refuted_pairs_are_those_judged_wrong_last(rows, other) -> None:
 
 def test_what_nobody_judges_in_a_week_is_let_go(rows, other) -> None:
     note(rows, "old", "judged")
-    note(rows, "new", now=NOW + 1)
+    note(rows, "new", ts=NOW + 1)
     judge(rows, "judged")
     rows.prune(now=NOW + 7 * DAY)
     assert judge(other, "old") is None
@@ -258,7 +241,7 @@ def test_a_space_is_an_identifier() -> None:
 
 
 def test_ids_sort_by_time(places: Callable[[str], Database]) -> None:
-    database = emptied(places("sqlite"))
+    database = emptied(places("sqlite_memory"))
     note(EvidenceRows(database), "b", "a")
     in_order = select(cache_feedback.c.run_id).order_by(cache_feedback.c.id)
     assert database.read(in_order) == [("b",), ("a",)]
@@ -348,15 +331,14 @@ def test_four_processes_note_and_judge_at_once(tmp_path: Path, count: int) -> No
     from llmops_langchain.storage import Database
 
     evidence_rows._PATIENCE = 60.0  # a busy machine is no error
-    found = {"pool": "pool", "call_key": b"c", "matched": b"m", "score": 0.9, "cosine": 0.8}
-    found |= {"kind": "shadow", "workspace": None, "now": 0.0}
+    found = evidence_rows.Found("", "pool", b"c", b"m", 0.9, 0.8, "shadow", None, 0.0)
     said = {"source": "shadow", "by": None, "now": 1.0}
 
     def work(number):
         with Database(sys.argv[1]) as database:
             rows, cursor, seen = evidence_rows.EvidenceRows(database), 0, []
             for each in range(int(sys.argv[2])):
-                rows.note(str(each), **found)
+                rows.note(found._replace(run_id=str(each)))
                 rows.judge(str(each), correct=bool(number % 2), **said)
                 new, cursor = rows.labels("pool", cursor)
                 seen += new
@@ -394,10 +376,5 @@ def test_a_place_that_is_gone_is_a_typed_error(database: Database) -> None:
 
 @pytest.mark.parametrize("name", ["note", "prune"])
 def test_a_call_waits_for_another_writer_only_briefly(tmp_path: Path, name: str) -> None:
-    with Database(f"sqlite:///{tmp_path}/a.db", lock_timeout=3600) as database:
-        database.upgrade()
-        writer = sqlite3.connect(database.path, isolation_level=None)
-        writer.execute("BEGIN IMMEDIATE")
-        with pytest.raises(DatabaseLockedError):
-            CALLS[name](EvidenceRows(database))
-        writer.close()
+    with locked_by_another(tmp_path) as database, pytest.raises(DatabaseLockedError):
+        CALLS[name](EvidenceRows(database))

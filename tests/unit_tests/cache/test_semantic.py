@@ -426,6 +426,7 @@ class TestProcesses:
             model.invoke("I am Ann. What do I owe?")
         cache.invalidate("ann")
         look_around(cache, times=120)
+        look_around(cache)  # what was due while another round was on its way
         with database.begin(read_only=True) as connection:
             bodies = connection.execute(select(semantic_vectors.c.body)).scalars().all()
         assert bodies == [b""]
@@ -590,20 +591,10 @@ class TestFailures:
         assert mark_of(model.invoke(AGAIN))["tier"] == "semantic"
         cache.close()
 
-    def test_what_is_kept_is_encrypted_too(self, tmp_path) -> None:
+    @pytest.mark.parametrize("keys", [(), (Fernet.generate_key().decode(),)], ids=["none", "one"])
+    def test_no_question_is_readable_where_encryption_is_required(self, tmp_path, keys) -> None:
         file = tmp_path / "a.db"
-        key = Fernet.generate_key().decode()
-        settings = Settings(encryption_key=key, require_encryption=True)
-        with LLMOps(f"sqlite:///{file}", settings, semantic=policy()) as ops:
-            model = ops.cached(CountingModel())
-            with ops.track(workspace="acme"):
-                model.invoke("Zanzibar?")
-                assert mark_of(model.invoke("zanzibar ?"))["tier"] == "semantic"
-        assert b"anzibar" not in written_in(tmp_path)
-
-    def test_without_a_key_nothing_is_written_where_encryption_is_required(self, tmp_path) -> None:
-        file = tmp_path / "a.db"
-        settings = Settings(require_encryption=True)
+        settings = Settings(encryption_key=keys, require_encryption=True)
         with LLMOps(f"sqlite:///{file}", settings, semantic=policy()) as ops:
             model = ops.cached(CountingModel())
             with ops.track(workspace="acme"):

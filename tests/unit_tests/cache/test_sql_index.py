@@ -3,7 +3,6 @@
 What every index promises stands in `conformance/test_semantic_indexes.py`.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import locked_by_another
 from sqlalchemy import func, select, text, update
 from unit_tests.storage.processes import run
 
@@ -448,13 +448,8 @@ def test_a_scope_that_could_not_be_read_is_read_by_the_next_question(
 
 @pytest.mark.parametrize("name", ["add", "drop"])
 def test_a_call_waits_for_another_writer_only_briefly(tmp_path: Path, name: str) -> None:
-    with Database(f"sqlite:///{tmp_path}/a.db", lock_timeout=3600) as database:
-        database.upgrade()
-        writer = sqlite3.connect(database.path, isolation_level=None)
-        writer.execute("BEGIN IMMEDIATE")
-        with pytest.raises(DatabaseLockedError):
-            CALLS[name](open_index(database))
-        writer.close()
+    with locked_by_another(tmp_path) as database, pytest.raises(DatabaseLockedError):
+        CALLS[name](open_index(database))
 
 
 # What is written while somebody looks.

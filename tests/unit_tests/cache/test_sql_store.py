@@ -3,7 +3,6 @@
 What every store promises stands in `conformance/test_stores.py`.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from conftest import locked_by_another
 from sqlalchemy import func, select, text
 from unit_tests.storage.processes import run
 
@@ -266,13 +266,8 @@ def test_a_place_that_is_gone_is_a_typed_error(database: Database, name: str) ->
 
 @pytest.mark.parametrize("name", sorted(WRITES))
 def test_a_call_waits_for_another_writer_only_briefly(tmp_path: Path, name: str) -> None:
-    with Database(f"sqlite:///{tmp_path}/a.db", lock_timeout=3600) as database:
-        database.upgrade()
-        writer = sqlite3.connect(database.path, isolation_level=None)
-        writer.execute("BEGIN IMMEDIATE")
-        with pytest.raises(DatabaseLockedError):
-            CALLS[name](SqlStore(database))
-        writer.close()
+    with locked_by_another(tmp_path) as database, pytest.raises(DatabaseLockedError):
+        CALLS[name](SqlStore(database))
 
 
 # Several processes on one file.

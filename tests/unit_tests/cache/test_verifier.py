@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
-from minilm import NEEDS, minilm_directory
 
 from llmops_langchain.cache.verifier import WEIGHTS, Scale, Verifier, shipped_verifier
 from llmops_langchain.embeddings import (
@@ -213,10 +212,8 @@ def test_wordllama_has_weights_of_its_own() -> None:
     assert shipped_verifier(WordLlamaEmbeddings()).version.endswith("-wordllama")
 
 
-def test_minilm_has_weights_of_its_own() -> None:
-    if (directory := minilm_directory()) is None:
-        pytest.skip(f"needs the packages {', '.join(NEEDS)}, to build MiniLM from")
-    assert shipped_verifier(MiniLMEmbeddings(directory)).version.endswith("-minilm")
+def test_minilm_has_weights_of_its_own(minilm_files) -> None:
+    assert shipped_verifier(MiniLMEmbeddings(minilm_files)).version.endswith("-minilm")
 
 
 def test_an_unknown_embedder_is_asked_once_for_the_anchors() -> None:

@@ -3,19 +3,9 @@
 from pathlib import Path
 
 import pytest
-from minilm import NEEDS, minilm_directory
 
 from llmops_langchain.embeddings import HashedEmbeddings, MiniLMEmbeddings, WordLlamaEmbeddings
 from llmops_langchain.embeddings.base import LocalEmbeddings
-
-
-@pytest.fixture(scope="session")
-def minilm_files() -> Path:
-    """The directory of all-MiniLM-L6-v2."""
-    directory = minilm_directory()
-    if directory is None:
-        pytest.skip(f"needs the packages {', '.join(NEEDS)}")
-    return directory
 
 
 @pytest.fixture(scope="session")

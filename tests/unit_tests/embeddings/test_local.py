@@ -44,19 +44,22 @@ def minilm_in(directory: Path, *names: str) -> Path:
     return directory
 
 
-def test_a_given_directory_comes_first(packages, tmp_path) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("packages")
+def test_a_given_directory_comes_first(tmp_path) -> None:
     directory = minilm_in(tmp_path / "mine")
     assert isinstance(default_embeddings(directory), MiniLMEmbeddings)
     assert isinstance(default_embeddings(str(directory)), MiniLMEmbeddings)
 
 
-def test_a_given_directory_must_hold_the_model(packages, home) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("packages")
+def test_a_given_directory_must_hold_the_model(home) -> None:
     minilm_in(home / CHROMA)
     with pytest.raises(ConfigurationError, match="lacks"):
         default_embeddings(home / "nowhere")
 
 
-def test_then_what_chroma_downloaded(packages, home) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("packages")
+def test_then_what_chroma_downloaded(home) -> None:
     minilm_in(home / CHROMA)
     assert isinstance(default_embeddings(), MiniLMEmbeddings)
 
@@ -69,12 +72,14 @@ def test_but_only_if_it_can_be_read(packages, home, package) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])
-def test_a_download_that_broke_off_does_not_count(packages, home, name) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("packages")
+def test_a_download_that_broke_off_does_not_count(home, name) -> None:
     minilm_in(home / CHROMA, name)
     assert isinstance(default_embeddings(), WordLlamaEmbeddings)
 
 
-def test_then_wordllama(packages) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("packages")
+def test_then_wordllama() -> None:
     assert isinstance(default_embeddings(), WordLlamaEmbeddings)
 
 
@@ -84,7 +89,8 @@ def test_then_hashed_words(packages, package) -> None:
     assert isinstance(default_embeddings(), HashedEmbeddings)
 
 
-def test_wordllama_without_weights_does_not_count(packages, monkeypatch, tmp_path) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("packages")
+def test_wordllama_without_weights_does_not_count(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(local, "wordllama_files", lambda: (tmp_path / "weights",))
     assert isinstance(default_embeddings(), HashedEmbeddings)
 

@@ -18,14 +18,16 @@ def test_a_missing_package_names_the_extra(monkeypatch, package) -> None:
     assert raised.value.extra == "semantic"
 
 
-def test_a_package_without_weights_is_refused(wordllama, monkeypatch, tmp_path) -> None:  # noqa: ARG001 - it is installed
+@pytest.mark.usefixtures("wordllama")  # it is installed
+def test_a_package_without_weights_is_refused(monkeypatch, tmp_path) -> None:
     elsewhere = ModuleSpec("wordllama", None, origin=str(tmp_path / "__init__.py"))
     monkeypatch.setattr("llmops_langchain.embeddings.wordllama.find_spec", lambda _: elsewhere)
     with pytest.raises(ConfigurationError, match=r"lacks l2_supercat_256\.safetensors"):
         WordLlamaEmbeddings()
 
 
-def test_the_package_is_not_imported(wordllama) -> None:  # noqa: ARG001 - it is installed
+@pytest.mark.usefixtures("wordllama")  # it is installed
+def test_the_package_is_not_imported() -> None:
     """On import it sets up logging for the whole process."""
     source = """
     import logging
