@@ -39,7 +39,8 @@ _IF_CALLED_WRONG: Final = 0.5
 """The same for complaints, so that no number of those who lie can do more than that."""
 _SEEN: Final = 20
 """Correct labels drawn at random that lie at or below the score from which on answers are served:
-where little was seen nothing is served, however well all went above it."""
+where little was seen nothing is served, however well all went above it. Between two tested
+thresholds this takes for granted that the error does not rise with the score."""
 _ALONE: Final = 20
 """Labels in a row, none of them drawn at random, after which complaints alone decide."""
 
@@ -93,15 +94,15 @@ class Standing:
     confidence: float
     """The probability with which it was, or is to be, shown."""
     labels: int
-    """Labels of calls drawn at random since the last closing, at or above the threshold: while
-    nothing is served, at or above the shipped one."""
+    """Labels of calls drawn at random since the last closing, at or above the lowest score that was
+    tested for the threshold: while nothing is served, at or above the shipped one."""
     wrong: int
     """Of these, how many found the kept answer wrong."""
     error_upper: float
     """What the error is at most after these labels (Clopper and Pearson, 1934), at `confidence`.
     To be read, not what decides: it would be too small if looked at until it suits."""
     evidence: Mapping[Source, tuple[int, int]]
-    """Labels at or above the threshold since the last closing by source: correct and wrong."""
+    """The labels since the last closing from that score on by source: correct and wrong."""
     sampling: float
     """Share of the calls with a candidate that is to be asked again now."""
     suspicion: float

@@ -25,7 +25,7 @@ __all__ = ["tier_for"]
 _SPACE = "answers"
 
 _IN_MEMORY = 10_000
-"""Questions of a scope up to which memory searches, fifty times faster than pgvector; beyond that
+"""Questions of a scope up to which memory searches, a hundred times faster than pgvector; beyond that
 memory does not do."""
 
 
