@@ -25,8 +25,8 @@ __all__ = ["tier_for"]
 _SPACE = "answers"
 
 _IN_MEMORY = 10_000
-"""Questions of a scope up to which memory searches, a hundred times faster than pgvector; beyond that
-memory does not do."""
+"""Questions of a scope up to which memory searches, a hundred times faster than pgvector; beyond
+that memory does not do."""
 
 
 def tier_for(
