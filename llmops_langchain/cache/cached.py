@@ -2,59 +2,40 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.callbacks.manager import BaseRunManager
-from langchain_core.language_models import BaseChatModel, BaseLLM, LanguageModelInput
-from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.language_models import BaseChatModel, BaseLLM
+from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, Generation
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import Runnable
 from typing_extensions import override
 
-from llmops_langchain.cache.asking import (
-    aclose,
-    aguarded,
-    arguments,
-    close,
-    guarded,
-    inside,
-    is_inside,
-    restored,
-)
+from llmops_langchain.cache.asking import inside, is_inside
 from llmops_langchain.cache.cached_texts import CachedTexts
 from llmops_langchain.cache.call import Call
-from llmops_langchain.cache.naming import Laid, innermost, laid_over, metadata_of
+from llmops_langchain.cache.naming import Laid, laid_over
 from llmops_langchain.cache.replay import chunks_of, whole
 from llmops_langchain.cache.response_cache import ResponseCache
-from llmops_langchain.ledger import current_scope, holding
-from llmops_langchain.storage.types import new_id
-from llmops_langchain.wrapping import call_parts, layered, private_settings
+from llmops_langchain.ledger import current_scope
+from llmops_langchain.wrapping import (
+    KnownRuns,
+    aguarded,
+    arguments,
+    call_parts,
+    guarded,
+    innermost,
+    is_of_core,
+    layered,
+    private_settings,
+    run_of,
+)
 
 __all__ = ["cached"]
 
 M = TypeVar("M", bound=Runnable[Any, Any])
-
-if TYPE_CHECKING:
-    _ChatModel = BaseChatModel
-else:
-    # A plain mix-in at run time: fields of `BaseChatModel` would hide those of the model below.
-    _ChatModel = object
-
-
-class _Run(NamedTuple):
-    """What core knows of a call beside the messages."""
-
-    metadata: Mapping[str, Any] = MappingProxyType({})
-    run_id: object = None
-
-
-# Core gives `_stream` no run manager.
-_UNKNOWN = _Run()
-_run: ContextVar[_Run] = ContextVar("llmops_run_of_call", default=_UNKNOWN)
 
 
 def cached(model: M, cache: ResponseCache) -> M:
@@ -78,10 +59,10 @@ def cached(model: M, cache: ResponseCache) -> M:
     return layered(model, CachedAnswers, laid, cache=False, rate_limiter=None)
 
 
-class CachedAnswers(_ChatModel):
+class CachedAnswers(KnownRuns):
     """The layer: a lookup before the model's own methods, an update after them."""
 
-    _llmops_layer = True
+    _llmops_layer = 2
     _llmops: Mapping[type, Laid]
 
     @override
@@ -122,7 +103,7 @@ class CachedAnswers(_ChatModel):
         if laid is None or is_inside(self):
             return await ask()
         call = self._llmops_call(laid, messages, run_manager, stop, kwargs)
-        async with laid.cache.flow.aturn(call, needs_worker=_is_of_core(base)) as turn:
+        async with laid.cache.flow.aturn(call, needs_worker=is_of_core(base)) as turn:
             if turn.answer is not None:
                 return ChatResult(generations=_chat(turn.answer))
             if laid.limiter is not None:
@@ -163,7 +144,7 @@ class CachedAnswers(_ChatModel):
         if laid is None or is_inside(self):
             return ask()
         call = self._llmops_call(laid, messages, run_manager, stop, kwargs)
-        return self._llmops_astreamed(laid, call, ask, needs_worker=_is_of_core(base))
+        return self._llmops_astreamed(laid, call, ask, needs_worker=is_of_core(base))
 
     def _llmops_streamed(
         self, laid: Laid, call: Call | None, ask: Callable[[], Iterator[ChatGenerationChunk]]
@@ -175,7 +156,7 @@ class CachedAnswers(_ChatModel):
             if laid.limiter is not None:
                 laid.limiter.acquire(blocking=True)
             chunks = []
-            for chunk in guarded(self, call, ask):
+            for chunk in guarded(partial(inside, self, call), ask):
                 chunks.append(_copied(chunk))
                 turn.handed()
                 yield chunk
@@ -198,59 +179,13 @@ class CachedAnswers(_ChatModel):
             if laid.limiter is not None:
                 await laid.limiter.aacquire(blocking=True)
             chunks = []
-            async with aclosing(aguarded(self, call, ask)) as arriving:
+            async with aclosing(aguarded(partial(inside, self, call), ask)) as arriving:
                 async for chunk in arriving:
                     chunks.append(_copied(chunk))
                     turn.handed()
                     yield chunk
                     turn.taken_back()
             await laid.cache.flow.akeep(turn, _whole(chunks))
-
-    def stream(
-        self,
-        input: LanguageModelInput,  # noqa: A002 - core's name
-        config: RunnableConfig | None = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> Iterator[AIMessageChunk]:
-        """Stream as the model does, and let `_stream` know for whom."""
-        config, run = _named(self, config)
-        arriving = super().stream(input, config, stop=stop, **kwargs)
-        return _begun(arriving, copy_context(), run)
-
-    def astream(
-        self,
-        input: LanguageModelInput,  # noqa: A002 - core's name
-        config: RunnableConfig | None = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[AIMessageChunk]:
-        """`stream` for asyncio."""
-        config, run = _named(self, config)
-        arriving = super().astream(input, config, stop=stop, **kwargs)
-        return _abegun(arriving, copy_context(), run)
-
-    def _generate_with_cache(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        with holding(_run, _of(run_manager)):
-            return super()._generate_with_cache(messages, stop, run_manager, **kwargs)
-
-    async def _agenerate_with_cache(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        with holding(_run, _of(run_manager)):
-            return await super()._agenerate_with_cache(messages, stop, run_manager, **kwargs)
 
     def _llmops_call(
         self,
@@ -261,7 +196,7 @@ class CachedAnswers(_ChatModel):
         kwargs: Mapping[str, Any],
     ) -> Call | None:
         """The call as the cache knows it; `None` if it is not to be cached."""
-        run = _of(run_manager) if run_manager else _run.get()
+        run = run_of(run_manager)
         return laid.cache.calls.of(
             lambda owner: call_parts(
                 self, messages, scope=owner, settled=laid.settled, stop=stop, **kwargs
@@ -278,52 +213,6 @@ def _laid(cache: ResponseCache, model: BaseChatModel | BaseLLM) -> Laid:
     own = model.rate_limiter if isinstance(model, BaseChatModel) else None
     limiter = own or (before.limiter if before else None)
     return Laid(cache=cache, settled=private_settings(model), limiter=limiter)
-
-
-def _of(run_manager: BaseRunManager | None) -> _Run:
-    return _Run(run_manager.metadata, run_manager.run_id) if run_manager else _UNKNOWN
-
-
-def _named(
-    model: BaseChatModel, config: RunnableConfig | None
-) -> tuple[RunnableConfig | None, _Run]:
-    """The config with a run id, which core would make out of our sight."""
-    run_id = (config or {}).get("run_id") or new_id()
-    return {**(config or {}), "run_id": run_id}, _Run(metadata_of(model, config), run_id)
-
-
-def _begun(
-    arriving: Iterator[AIMessageChunk], context: Context, run: _Run
-) -> Iterator[AIMessageChunk]:
-    """The same chunks; the first comes in the context the stream was made in, and knows its run."""
-    try:
-        with restored(context), holding(_run, run):
-            first = next(arriving, None)
-        if first is not None:
-            yield first
-            yield from arriving
-    finally:
-        close(arriving)
-
-
-async def _abegun(
-    arriving: AsyncIterator[AIMessageChunk], context: Context, run: _Run
-) -> AsyncIterator[AIMessageChunk]:
-    try:
-        with restored(context), holding(_run, run):
-            first = await anext(arriving, None)
-        if first is not None:
-            yield first
-            async for chunk in arriving:
-                yield chunk
-    finally:
-        await aclose(arriving)
-
-
-def _is_of_core(method: Callable[..., Any]) -> bool:
-    """Whether a model has this method from core, which runs the sync one in a worker thread."""
-    own = getattr(method, "__func__", None)
-    return own in (BaseChatModel._agenerate, BaseChatModel._astream)  # noqa: SLF001 - core asks so too
 
 
 def _told(answer: ChatResult) -> list[ChatGeneration]:

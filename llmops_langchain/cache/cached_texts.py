@@ -11,12 +11,12 @@ from langchain_core.messages import HumanMessage
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from typing_extensions import override
 
-from llmops_langchain.cache.asking import aguarded, arguments, guarded, inside, is_inside
+from llmops_langchain.cache.asking import inside, is_inside
 from llmops_langchain.cache.call import Call
 from llmops_langchain.cache.naming import Laid, laid_over
 from llmops_langchain.cache.replay import pieces
 from llmops_langchain.ledger import current_scope
-from llmops_langchain.wrapping import call_parts
+from llmops_langchain.wrapping import aguarded, arguments, call_parts, guarded
 
 __all__ = ["CachedTexts"]
 
@@ -29,7 +29,7 @@ else:
 class CachedTexts(_TextModel):
     """The layer over a text model: of several prompts those without an answer are asked."""
 
-    _llmops_layer = True
+    _llmops_layer = 2
     _llmops: Mapping[type, Laid]
 
     @override
@@ -104,7 +104,7 @@ class CachedTexts(_TextModel):
             yield from _pieces(hit[0])
             return
         chunks = []
-        for chunk in guarded(self, call, ask):
+        for chunk in guarded(partial(inside, self, call), ask):
             chunks.append(chunk)
             yield chunk
         flow.answered(call, _joined(chunks))
@@ -131,7 +131,7 @@ class CachedTexts(_TextModel):
                 yield chunk
             return
         chunks = []
-        async for chunk in aguarded(self, call, ask):
+        async for chunk in aguarded(partial(inside, self, call), ask):
             chunks.append(chunk)
             yield chunk
         await flow.aanswered(call, _joined(chunks))

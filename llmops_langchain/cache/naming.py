@@ -1,10 +1,8 @@
 """The parts of a call's key, as the model at hand names its calls."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.callbacks.base import BaseCallbackManager
 from langchain_core.language_models import (
     BaseChatModel,
     BaseLanguageModel,
@@ -13,21 +11,15 @@ from langchain_core.language_models import (
 )
 from langchain_core.load import dumps
 from langchain_core.rate_limiters import BaseRateLimiter
-from langchain_core.runnables import (
-    Runnable,
-    RunnableBinding,
-    RunnableConfig,
-    RunnableSequence,
-)
-from langchain_core.runnables.config import ensure_config, merge_configs
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableSequence
 
 from llmops_langchain.errors import ConfigurationError
-from llmops_langchain.wrapping import CallParts, call_parts, core_parts
+from llmops_langchain.wrapping import CallParts, call_parts, core_parts, innermost
 
 if TYPE_CHECKING:
     from llmops_langchain.cache.response_cache import ResponseCache
 
-__all__ = ["Laid", "asked_model", "innermost", "laid_over", "metadata_of", "parts_of"]
+__all__ = ["Laid", "asked_model", "laid_over", "parts_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +37,6 @@ def laid_over(model: BaseLanguageModel[Any]) -> Laid | None:
     """What was laid over the model by `cached`; `None` if nothing was."""
     layers = (getattr(model, "_llmops", None) or {}).values()
     return next((each for each in layers if isinstance(each, Laid)), None)
-
-
-def innermost(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
-    """What the bindings around it bind."""
-    return innermost(model.bound) if isinstance(model, RunnableBinding) else model
 
 
 def asked_model(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
@@ -90,14 +77,3 @@ def parts_of(
     told = model._get_llm_string(**parameters)  # noqa: SLF001 - as core asks a cache
     written = dumps([each.model_copy(update={"id": None}) for each in prompt.to_messages()])
     return core_parts(written, told, scope=owner)
-
-
-def metadata_of(model: Runnable[Any, Any], config: RunnableConfig | None) -> Mapping[str, Any]:
-    """The metadata that core's run manager will have: the caller's, then the model's own."""
-    if isinstance(model, RunnableBinding):
-        return metadata_of(model.bound, merge_configs(model.config, config))
-    whole = ensure_config(config)
-    callbacks = whole.get("callbacks")
-    inherited = callbacks.metadata if isinstance(callbacks, BaseCallbackManager) else {}
-    own = model.metadata if isinstance(model, BaseLanguageModel) else {}
-    return {**inherited, **(whole.get("metadata") or {}), **(own or {})}

@@ -17,7 +17,7 @@ from llmops_langchain.cache.explain import Explanation
 from llmops_langchain.cache.explaining import explained
 from llmops_langchain.cache.flow import Flow
 from llmops_langchain.cache.match import run_id_of
-from llmops_langchain.cache.naming import asked_model, metadata_of, parts_of
+from llmops_langchain.cache.naming import asked_model, parts_of
 from llmops_langchain.cache.options import (
     check_not_negative,
     check_share,
@@ -40,6 +40,7 @@ from llmops_langchain.ledger import Share, current_scope
 from llmops_langchain.models import PriceBook
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.fork import on_fork
+from llmops_langchain.wrapping import metadata_of
 
 if TYPE_CHECKING:
     from llmops_langchain.cache.calibration import Standing

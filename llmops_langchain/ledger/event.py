@@ -12,13 +12,35 @@ from sqlalchemy import JSON, BigInteger, Boolean, Double, Integer, Text
 from llmops_langchain.storage.schema import events
 from llmops_langchain.storage.types import new_id
 
-__all__ = ["LLM_CALL", "TRIM", "CacheTier", "Event", "Status", "as_row", "from_row", "storable"]
+__all__ = [
+    "ABANDONED",
+    "EMBEDDING",
+    "LLM_CALL",
+    "TOOL_CALL",
+    "TRIM",
+    "CacheTier",
+    "Event",
+    "Status",
+    "as_row",
+    "from_row",
+    "storable",
+]
 
 LLM_CALL = "llm.call"
 """Name of an event that stands for one call of a language model."""
 
 TRIM = "context.trim"
 """Name of an event that stands for one prompt that a cut made shorter, by `trimmed_tokens`."""
+
+EMBEDDING = "embedding.call"
+"""Name of an event that stands for texts that were embedded."""
+
+TOOL_CALL = "tool.call"
+"""Name of an event that stands for one run of a tool; `tags["tool"]` says which."""
+
+ABANDONED = "llm.abandoned"
+"""Name of an event that stands for a guarded call nobody heard of again: what is counted as spent
+for it. Should its own event come after all, another with the same amount below zero does too."""
 
 Status = Literal["ok", "error"]
 CacheTier = Literal["exact", "semantic", "other"]
@@ -113,11 +135,13 @@ class Event:
     """HMAC of the call's key under a secret of the database; equal calls have equal ones."""
     features: bytes | None = None
     """A small `float16` vector of the last user turn, for replay."""
+    reservation_id: UUID | None = None
+    """What was set aside for it in budgets, which it settles."""
 
 
 _NAMES = tuple(each.name for each in fields(Event))
 _values = attrgetter(*_NAMES)
-_UUIDS = ("id", "run_id", "parent_run_id")
+_UUIDS = ("id", "run_id", "parent_run_id", "reservation_id")
 _FIELDS = {column.name: column.key for column in events.c}
 
 

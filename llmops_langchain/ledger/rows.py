@@ -21,7 +21,7 @@ _ON_SQLITE = (
 )
 _SQL, _ORDER = str(_ON_SQLITE), tuple(_ON_SQLITE.positiontup or ())
 _values = attrgetter(*_ORDER)
-_IDS = tuple(_ORDER.index(name) for name in ("id", "run_id", "parent_run_id"))
+_IDS = tuple(_ORDER.index(name) for name in ("id", "run_id", "parent_run_id", "reservation_id"))
 _TAGS = _ORDER.index("tags")
 # The driver would store a number of another type, such as numpy's, as the bytes it consists of.
 _NUMBERS = tuple(

@@ -22,17 +22,23 @@ from llmops_langchain.storage.types import Id, NanoDollars, Seconds, Tags
 __all__ = [
     "SCHEMA_VERSION",
     "VERSION_TABLE",
+    "budget_alerts",
+    "budget_windows",
+    "budgets",
     "cache_entries",
     "cache_feedback",
     "cache_tags",
+    "contents",
     "events",
     "generations",
     "leases",
     "metadata",
+    "prices",
+    "reservations",
     "semantic_vectors",
 ]
 
-SCHEMA_VERSION = "1.3"
+SCHEMA_VERSION = "1.4"
 """`major.minor` of the newest revision. Within a major, revisions only add nullable or defaulted
 columns and new tables, so code of an earlier minor goes on working beside newer code."""
 
@@ -103,6 +109,8 @@ events = Table(
     # For replay: an HMAC of the call's key and a small vector, never text.
     Column("cache_key", LargeBinary),
     Column("features", LargeBinary),
+    # Since 1.4: the reservation that it settles.
+    Column("reservation_id", Id),
     Index(None, "name", "ts"),
     Index(None, "workspace", "project", "ts"),
 )
@@ -189,6 +197,103 @@ cache_feedback = Table(
     UniqueConstraint("space", "run_id"),
     Index(None, "space", "pool", "change"),
     Index(None, "space", "correct", "ts"),
+)
+
+# Prices set by hand, each from a moment on; empty text: of any provider, in any tier.
+prices = Table(
+    "llmops_prices",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("tier", Text, primary_key=True),
+    Column("valid_from", Seconds, primary_key=True),
+    # Nano-dollars for a million tokens; NULL: as `input` (`output` for reasoning).
+    Column("input", NanoDollars),
+    Column("output", NanoDollars),
+    Column("cached", NanoDollars),
+    Column("written", NanoDollars),
+    # What the listed price is multiplied by, where no price is set.
+    Column("factor", Double),
+    Column("changed_at", Seconds, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+budgets = Table(
+    "llmops_budgets",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("workspace", Text),
+    Column("project", Text),
+    Column("user_id", Text, key="user"),
+    Column("agent", Text),
+    # The four as one text, for a unique key that takes NULL for a value.
+    Column("scope", Text, nullable=False),
+    Column("period", Text, nullable=False),
+    Column("amount", NanoDollars, nullable=False),
+    _flag("hard"),
+    _flag("strict"),
+    Column("changed_at", Seconds, nullable=False),
+    UniqueConstraint("scope", "period"),
+)
+
+# What was spent of a budget in one of its periods, and what calls under way may still spend.
+budget_windows = Table(
+    "llmops_budget_windows",
+    metadata,
+    Column("budget_id", Id, ForeignKey(budgets.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("start", Seconds, primary_key=True),
+    Column("spent", NanoDollars, nullable=False, server_default="0"),
+    Column("reserved", NanoDollars, nullable=False, server_default="0"),
+    # Spend counts from here on: the start of the period, or a reset.
+    Column("counted_from", Seconds, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What was set aside for one call, or for a process to spend by itself (a slice).
+reservations = Table(
+    "llmops_reservations",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("run_id", Id, index=True),
+    Column("amount", NanoDollars, nullable=False),
+    # What is counted as spent if nobody ever tells.
+    Column("at_risk", NanoDollars, nullable=False),
+    Column("expires_at", Seconds, nullable=False, index=True),
+    # NULL while it is held; then what was counted.
+    Column("billed", NanoDollars),
+    # [[budget id, start], …], and the scope and the model: JSON.
+    Column("windows", Text, nullable=False),
+    Column("about", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Each share of a budget that was reached in a period, once.
+budget_alerts = Table(
+    "llmops_budget_alerts",
+    metadata,
+    Column("budget_id", Id, ForeignKey(budgets.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("start", Seconds, primary_key=True),
+    Column("threshold", Double, primary_key=True),
+    Column("ts", Seconds, nullable=False),
+    Column("spent", NanoDollars, nullable=False),
+    # Who is telling it, until when, and whether it was told.
+    Column("claimed_until", Seconds, nullable=False),
+    Column("notified_at", Seconds),
+    sqlite_with_rowid=False,
+)
+
+# Prompts and answers of events, where the app wants them kept: packed, and encrypted.
+contents = Table(
+    "llmops_contents",
+    metadata,
+    Column("event_id", Id, primary_key=True),
+    Column("ts", Seconds, nullable=False),
+    Column("workspace", Text),
+    Column("user_id", Text, key="user", index=True),
+    Column("thread", Text, index=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("expires_at", Seconds, index=True),
 )
 
 # Counters that only grow: how often something was changed, and at which count it was last.

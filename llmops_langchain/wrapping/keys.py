@@ -23,7 +23,7 @@ from llmops_langchain.wrapping.parameters import (
     telling,
 )
 from llmops_langchain.wrapping.parts import CallParts
-from llmops_langchain.wrapping.swap import is_swapped, layers_of
+from llmops_langchain.wrapping.swap import below_layers
 
 __all__ = ["call_parts", "private_settings"]
 
@@ -133,6 +133,5 @@ def _is_own(model_class: type[BaseChatModel | BaseLLM], name: str) -> bool:
 @lru_cache(maxsize=256)
 def _class_name(model_class: type[BaseChatModel | BaseLLM]) -> str:
     """The name of the class under our layers."""
-    ours = layers_of(model_class)
-    base = next(each for each in model_class.__mro__ if each not in ours and not is_swapped(each))
+    base = below_layers(model_class)
     return f"{base.__module__}.{base.__qualname__}"

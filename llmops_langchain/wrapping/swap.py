@@ -15,7 +15,7 @@ from pydantic import PrivateAttr
 
 from llmops_langchain.errors import ConfigurationError
 
-__all__ = ["is_swapped", "layered", "layers_of"]
+__all__ = ["below_layers", "innermost", "layered"]
 
 M = TypeVar("M", bound=Runnable[Any, Any])
 
@@ -41,7 +41,8 @@ def layered(
 
     Args:
         model: A chat model, or a binding around one. It is not changed.
-        layer: A mix-in that overrides `_generate` and the like and calls `super()`.
+        layer: A mix-in that overrides `_generate` and the like and calls `super()`. Its
+            `_llmops_layer` says how far out it lies, whatever the order of wrapping.
         part: Makes what the layer works with from the model as it is before its first call;
             wrapping again with the same layer replaces it.
         kind: What the model must be for this layer.
@@ -65,16 +66,27 @@ def layered(
         raise ConfigurationError(msg)
     copied = model.model_copy(update=changes)
     if layer not in layers_of(type(model)):
-        object.__setattr__(copied, "__class__", _subclass(type(model), layer))
+        object.__setattr__(copied, "__class__", _laid_over(type(model), layer))
     parts = {**(getattr(model, "_llmops", None) or {}), layer: part(model)}
     private = {**(copied.__pydantic_private__ or {}), "_llmops": parts}
     object.__setattr__(copied, "__pydantic_private__", private)
     return cast("M", copied)
 
 
+def innermost(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    """What the bindings around it bind."""
+    return innermost(model.bound) if isinstance(model, RunnableBinding) else model
+
+
 def layers_of(model_class: type) -> tuple[type, ...]:
-    """The layers laid over a class, outermost first."""
+    """The layers laid over a class, outermost first, and what they are made of (rank 0)."""
     return tuple(each for each in model_class.__mro__ if "_llmops_layer" in vars(each))
+
+
+def below_layers(model_class: type) -> type:
+    """The class that a provider wrote, below everything that was laid over it."""
+    ours = layers_of(model_class)
+    return next(each for each in model_class.__mro__ if each not in ours and not is_swapped(each))
 
 
 def is_swapped(candidate: type) -> bool:
@@ -85,6 +97,20 @@ def is_swapped(candidate: type) -> bool:
 def _refuse_pickling(_self: object, _protocol: object) -> NoReturn:
     msg = "a wrapped model cannot be pickled: wrap it in the process that uses it"
     raise TypeError(msg)
+
+
+def _laid_over(model_class: type, layer: Any) -> type:
+    """The class with one more layer, below those that are to lie further out."""
+    inner = [each for each in reversed(layers_of(model_class)) if _rank(each)]
+    place = next((at for at, it in enumerate(inner) if _rank(it) > _rank(layer)), len(inner))
+    made = below_layers(model_class)
+    for each in (*inner[:place], layer, *inner[place:]):
+        made = _subclass(made, each)
+    return made
+
+
+def _rank(layer: type) -> int:
+    return int(vars(layer)["_llmops_layer"])
 
 
 @lru_cache(maxsize=256)
