@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     )
     from llmops_langchain.callbacks import UsageCallbackHandler
     from llmops_langchain.errors import (
+        BudgetError,
+        BudgetExceededError,
+        BudgetUnavailableError,
         ConfigurationError,
         ContextWindowError,
         DatabaseCorruptError,
@@ -29,8 +32,11 @@ if TYPE_CHECKING:
         DatabaseUnavailableError,
         LLMOpsError,
         MissingExtraError,
+        NotFoundError,
         SchemaVersionError,
         StorageError,
+        UnpricedModelError,
+        UnscopedCallError,
     )
     from llmops_langchain.graph import SqlNodeCache
     from llmops_langchain.ledger import Event, Ledger, Scope
@@ -44,6 +50,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Analytics",
+    "BudgetError",
+    "BudgetExceededError",
+    "BudgetUnavailableError",
     "CacheOptions",
     "CacheStats",
     "ConfigurationError",
@@ -64,6 +73,7 @@ __all__ = [
     "MemoryStore",
     "MissingExtraError",
     "ModelCost",
+    "NotFoundError",
     "RedisStore",
     "ResponseCache",
     "SchemaVersionError",
@@ -74,6 +84,8 @@ __all__ = [
     "SqlStore",
     "StorageError",
     "Trim",
+    "UnpricedModelError",
+    "UnscopedCallError",
     "UsageCallbackHandler",
     "count_tokens",
 ]
@@ -92,6 +104,9 @@ _HOMES = {
     ),
     "callbacks": ("UsageCallbackHandler",),
     "errors": (
+        "BudgetError",
+        "BudgetExceededError",
+        "BudgetUnavailableError",
         "ConfigurationError",
         "ContextWindowError",
         "DatabaseCorruptError",
@@ -100,8 +115,11 @@ _HOMES = {
         "DatabaseUnavailableError",
         "LLMOpsError",
         "MissingExtraError",
+        "NotFoundError",
         "SchemaVersionError",
         "StorageError",
+        "UnpricedModelError",
+        "UnscopedCallError",
     ),
     "graph": ("SqlNodeCache",),
     "ledger": ("Event", "Ledger", "Scope"),

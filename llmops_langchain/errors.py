@@ -4,6 +4,12 @@ LLMOpsError
 ├── ConfigurationError         also a ValueError: arguments that cannot be honoured
 ├── MissingExtraError          also an ImportError: an optional package is not installed
 ├── ContextWindowError         also a ValueError: what must be kept is larger than the window
+├── NotFoundError              also a LookupError: a name or id of no stored row
+├── BudgetError                a guarded call was refused before the model was asked
+│   ├── BudgetExceededError        the call would pass a budget
+│   ├── UnscopedCallError          nobody said whose call it is, and there are hard budgets
+│   ├── UnpricedModelError         a hard budget, and no price is known for the model
+│   └── BudgetUnavailableError     also a ConnectionError: the budgets' database does not answer
 └── StorageError               the database cannot do what was asked
     ├── DatabaseUnavailableError   also a ConnectionError: not there, not reachable, not allowed
     ├── DatabaseLockedError        also a TimeoutError: another process kept the write lock
@@ -12,7 +18,12 @@ LLMOpsError
     └── SchemaVersionError         tables older or newer than this code can use
 """
 
+from decimal import Decimal
+
 __all__ = [
+    "BudgetError",
+    "BudgetExceededError",
+    "BudgetUnavailableError",
     "ConfigurationError",
     "ContextWindowError",
     "DatabaseCorruptError",
@@ -21,8 +32,11 @@ __all__ = [
     "DatabaseUnavailableError",
     "LLMOpsError",
     "MissingExtraError",
+    "NotFoundError",
     "SchemaVersionError",
     "StorageError",
+    "UnpricedModelError",
+    "UnscopedCallError",
 ]
 
 
@@ -58,6 +72,84 @@ class ContextWindowError(LLMOpsError, ValueError):
         super().__init__(
             f"system prompt, tools and current question need {needed_tokens} tokens, the window "
             f"has {max_tokens}: raise `max_tokens`, shorten them, or use a larger model"
+        )
+
+
+class NotFoundError(LLMOpsError, LookupError):
+    """Raised when a name or an id means no stored row."""
+
+
+class BudgetError(LLMOpsError):
+    """Base class of why a guarded call is refused; the model was not asked, nothing was spent."""
+
+
+class BudgetExceededError(BudgetError):
+    """Raised when what a call may cost does not fit into a budget.
+
+    All amounts are US dollars, so a handler need not parse the message.
+
+    Args:
+        scope: Whose budget, such as `"project 'p'"`.
+        limit: What may be spent in a period.
+        spent: What has been spent in this one.
+        reserved: What calls under way may still spend.
+        requested: What this call may cost.
+        period: `day`, `week`, `month` or `total`.
+        resets_at: When the next period begins, UTC seconds since the Unix epoch; `None`: never.
+    """
+
+    def __init__(
+        self,
+        scope: str,
+        *,
+        limit: Decimal,
+        spent: Decimal,
+        reserved: Decimal = Decimal(0),
+        requested: Decimal = Decimal(0),
+        period: str = "total",
+        resets_at: float | None = None,
+    ) -> None:
+        self.scope, self.limit, self.spent = scope, limit, spent
+        self.reserved, self.requested = reserved, requested
+        self.period, self.resets_at = period, resets_at
+        held = f", ${reserved:f} is held by calls under way" if reserved else ""
+        super().__init__(
+            f"{scope} has spent ${spent:f} of its ${limit:f} ({period}){held}; this call may cost "
+            f"${requested:f}: raise the budget, ask a cheaper model or lower `max_tokens`"
+        )
+
+
+class UnscopedCallError(BudgetError, ValueError):
+    """Raised when hard budgets exist and nothing says whose budget a guarded call is to use."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "there are hard budgets, and this call names no workspace, project or user: make it "
+            "inside `ops.track(project=…)`, or set `Settings(unscoped='allow')`"
+        )
+
+
+class UnpricedModelError(BudgetError, ValueError):
+    """Raised when a hard budget applies and no price is known for the model; `model` names it."""
+
+    def __init__(self, model: str, *, scope: str) -> None:
+        self.model, self.scope = model, scope
+        super().__init__(
+            f"{scope} has a hard budget and no price is known for {model!r}: "
+            f"`ops.prices.set({model!r}, …)`, or `Settings(fallback_price=…)` for all such models"
+        )
+
+
+class BudgetUnavailableError(BudgetError, ConnectionError):
+    """Raised when the budgets cannot be asked; `Settings(on_store_failure='allow')` lets calls go.
+
+    The `StorageError` that says why is its `__cause__`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database of the budgets does not answer, so the call was refused: see the cause; "
+            "`Settings(on_store_failure='allow')` lets calls through meanwhile"
         )
 
 

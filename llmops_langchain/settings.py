@@ -3,16 +3,26 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any, Self, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.ledger import Durability, Share
 
 __all__ = ["Settings"]
+
+
+Dollars = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+_POSITIVE = ("budget_lease", "budget_slice", "content_retention", "event_retention")
+
+
+def _amounts(value: object) -> object:
+    """Several amounts in one text, as the environment has them."""
+    return tuple(map(str.strip, value.split(","))) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +68,26 @@ class Settings:
     cache_url: str | None = field(default=None, repr=False)
     """`redis://…` of a Valkey or Redis server that keeps the answers instead of the database."""
 
+    fallback_price: Annotated[tuple[Dollars, Dollars] | None, BeforeValidator(_amounts)] = None
+    """US dollars per million tokens in and out of a model nobody knows a price of; as text `3,15`.
+    Without it such a model's calls cost 0 and say `unpriced`, and hard budgets refuse them."""
+    unscoped: Literal["refuse", "allow"] = "refuse"
+    """What becomes of a guarded call that nobody named a scope for, while hard budgets exist."""
+    on_store_failure: Literal["refuse", "allow"] = "refuse"
+    """What becomes of a guarded call while the budgets' database does not answer."""
+    budget_lease: float = 600.0
+    """Seconds until a call nobody heard of again is counted with its estimate; a stream's tokens
+    prolong it. Not shorter than the longest call."""
+    budget_slice: Decimal | None = None
+    """US dollars of a hard budget that a process takes at a time and spends by itself, also while
+    the database is away; without it each call asks the database."""
+    capture_content: bool = False
+    """Keep prompts and answers with their events; needs an `encryption_key`."""
+    content_retention: float = 30 * 86_400.0
+    """Seconds that captured prompts and answers are kept."""
+    event_retention: float | None = None
+    """Seconds that events are kept; `None` keeps them."""
+
     def __post_init__(self) -> None:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
         for name, value in _checked(given, {name: f"`{name}`" for name in given}).items():
@@ -65,6 +95,13 @@ class Settings:
         keys = self.encryption_key
         listed = keys.split(",") if isinstance(keys, str) else keys
         object.__setattr__(self, "encryption_key", tuple(filter(None, map(str.strip, listed))))
+        if self.capture_content and not self.encryption_key:
+            msg = "`capture_content` needs an `encryption_key`: prompts and answers are text"
+            raise ConfigurationError(msg)
+        for name in _POSITIVE:
+            if (value := getattr(self, name)) is not None and not value > 0:
+                msg = f"`{name}` must be positive, got {value!r}"
+                raise ConfigurationError(msg)
         for name in ("journal_dir", "embeddings_dir"):
             if (folder := getattr(self, name)) is not None:
                 object.__setattr__(self, name, folder.expanduser().absolute())
@@ -98,4 +135,7 @@ def _checked(given: Mapping[str, Any], called: Mapping[str, str]) -> dict[str, A
 
 @cache
 def _adapters() -> dict[str, TypeAdapter[Any]]:
-    return {name: TypeAdapter(kind) for name, kind in get_type_hints(Settings).items()}
+    return {
+        name: TypeAdapter(kind)
+        for name, kind in get_type_hints(Settings, include_extras=True).items()
+    }

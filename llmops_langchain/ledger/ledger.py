@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -92,6 +92,8 @@ class Ledger:
         self._directory = journal_directory(database, journal_dir) if journals else None
         self.dropped = 0
         """Events that could be neither stored nor kept in a journal."""
+        self._listeners: list[Callable[[Event], None]] = []
+        self._flushed_too: list[Callable[[], None]] = []
         self._reset()
         on_fork(self)
 
@@ -106,6 +108,22 @@ class Ledger:
                 self._enqueue(event)
         except Exception as error:  # noqa: BLE001 - whatever it is, the user's call did not fail
             self._drop(error)
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._tell_once("a listener failed", error)
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Call `listener` with each event right after it was recorded, where it was recorded.
+
+        It must be quick and must not block: what it raises is logged once and goes no further.
+        """
+        self._listeners.append(listener)
+
+    def flush_too(self, flush: Callable[[], None]) -> None:
+        """Call `flush` with each flush: in the writer's thread, and where somebody asks for one."""
+        self._flushed_too.append(flush)
 
     def flush(self) -> None:
         """Bring everything recorded so far to the database, and what dead processes left.
@@ -121,6 +139,8 @@ class Ledger:
             try:
                 self._store_waiting()
                 self._store_leftovers()
+                for flush in self._flushed_too:
+                    flush()
             except BaseException:
                 self._wake.put(_SOON)  # the writer tries again
                 raise
