@@ -21,9 +21,10 @@ from sqlalchemy.exc import (
 )
 
 from llmops_langchain.errors import ConfigurationError, DatabaseUnavailableError
+from llmops_langchain.ledger.budget_alerts import Raised, log_alerts
 from llmops_langchain.ledger.event import Event, storable
 from llmops_langchain.ledger.journal import Journal, journal_directory, leftovers
-from llmops_langchain.ledger.rows import insert_events
+from llmops_langchain.ledger.settlement import Settlement
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.fork import on_fork
 
@@ -92,6 +93,10 @@ class Ledger:
         self._directory = journal_directory(database, journal_dir) if journals else None
         self.dropped = 0
         """Events that could be neither stored nor kept in a journal."""
+        self.settlement = Settlement()
+        """Brings what events cost to the budgets, in the transaction that stores them."""
+        self.tell: Callable[[Sequence[Raised]], None] = log_alerts
+        """Told which shares of budgets were reached, after the commit."""
         self._listeners: list[Callable[[Event], None]] = []
         self._flushed_too: list[Callable[[], None]] = []
         self._reset()
@@ -274,13 +279,15 @@ class Ledger:
     def _insert_rows(self, batch: Sequence[Event]) -> None:
         with self._database.begin(durable=self._durable) as connection:
             try:
-                insert_events(connection, batch)
+                raised = self.settlement.store(connection, batch)
             except Exception as error:
                 # Only what this statement raises can be about a value: whatever fails before it,
                 # such as opening the database, leaves the events where they are.
                 if _is_about_a_value(error):
                     raise _UnstorableError(error) from error
                 raise
+        if raised:
+            self.tell(raised)
 
     def _drop(self, error: Exception) -> None:
         self.dropped += 1

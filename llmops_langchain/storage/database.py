@@ -189,6 +189,26 @@ class Database:
                 for statement, values in steps
             ]
 
+    def write_or_nothing(self, *steps: Step) -> bool:
+        """Plain statements of which each must change one row: else nothing is changed at all.
+
+        Otherwise as `write`.
+
+        Returns:
+            Whether every step found its row.
+        """
+        if self._is_sqlite:
+            waiting = self._milliseconds(None)
+            return self._directly(DriverConnection.change_each, steps, lock_timeout=waiting)
+        with self.begin() as connection:
+            found = all(
+                connection.execute(statement, values, execution_options=_COUNTED).rowcount == 1
+                for statement, values in steps
+            )
+            if not found:
+                connection.rollback()
+        return found
+
     def upgrade(self) -> str:
         """Bring the tables to this code's version, and return the version they are of."""
         with self._translated, self._turn, self._opened().begin() as connection:

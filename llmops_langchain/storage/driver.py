@@ -2,7 +2,8 @@
 
 import sqlite3
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -75,20 +76,37 @@ class DriverConnection:
 
     def change(self, steps: Sequence[Step], *, lock_timeout: int) -> list[int]:
         """Run the steps, all or none of them; the number of rows each one changed."""
+        self._wait_for(lock_timeout)
+        if len(steps) == 1:
+            return [self._run(*steps[0])]
+        with self._transaction():
+            return [self._run(*step) for step in steps]
+
+    def change_each(self, steps: Sequence[Step], *, lock_timeout: int) -> bool:
+        """Run the steps if each changes one row, or none of them."""
+        self._wait_for(lock_timeout)
+        with self._transaction():
+            if all(self._run(*step) == 1 for step in steps):
+                return True
+            self._connection.execute("ROLLBACK")
+            return False
+
+    def _wait_for(self, lock_timeout: int) -> None:
         if lock_timeout != self._lock_timeout:
             self._connection.execute(f"PRAGMA busy_timeout = {lock_timeout}")
             self._lock_timeout = lock_timeout
-        if len(steps) == 1:
-            return [self._run(*steps[0])]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            counts = [self._run(*step) for step in steps]
-            self._connection.execute("COMMIT")
+            yield
+            if self._connection.in_transaction:
+                self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
-        return counts
 
     def close(self) -> None:
         """Close it; a second time does nothing."""

@@ -18,6 +18,8 @@ def upgrade() -> None:
     _create_budgets()
     _create_reservations()
     _create_contents()
+    # Who sums what was spent locks this row, so it must be there.
+    op.execute("INSERT INTO llmops_generations (name, value) VALUES ('budgets', 0)")
 
 
 def _create_prices() -> None:

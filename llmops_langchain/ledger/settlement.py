@@ -1,0 +1,208 @@
+"""Events into the table, and what they cost into the budgets, in one transaction, each once."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+from uuid import UUID, uuid5
+
+from sqlalchemy import Connection, select
+
+from llmops_langchain.ledger.budget_alerts import Raised, raise_alerts, reached
+from llmops_langchain.ledger.budget_rows import (
+    SLICE,
+    Change,
+    Held,
+    Sums,
+    change_windows,
+    delete_reservations,
+    expired,
+    held,
+    locked_windows,
+    mark_billed,
+    reduce_slices,
+)
+from llmops_langchain.ledger.event import ABANDONED, Event
+from llmops_langchain.ledger.known_budgets import BudgetIndex, KnownBudgets, Window
+from llmops_langchain.ledger.rows import insert_events
+from llmops_langchain.ledger.scope import Scope
+from llmops_langchain.storage.schema import events
+
+__all__ = ["Settlement"]
+
+_IDS_AT_ONCE = 500
+_SLICE_GRACE = 86_400.0
+
+
+class Settlement:
+    """Stores events and settles them.
+
+    A call belongs to the period in which it began. What it cost counts in every budget of its
+    scope; what was set aside for it is free again.
+    """
+
+    def __init__(self) -> None:
+        self.known = KnownBudgets()
+        """Which budgets there are."""
+
+    def store(self, connection: Connection, batch: Sequence[Event]) -> list[Raised]:
+        """Insert the events that are not there yet, and settle those.
+
+        Returns:
+            The shares of budgets that were reached for the first time, to be told after the commit.
+        """
+        index = self.known.settled(connection)
+        held_ids = {each.reservation_id for each in batch if each.reservation_id is not None}
+        if not index.by_id and not held_ids:
+            insert_events(connection, batch)
+            return []
+        # Locked first: of two processes that store the same event one then sees the other's.
+        set_aside = held(connection, held_ids)
+        counted = [each for each in _once(batch) if each.cost or each.reservation_id]
+        stored = _stored(connection, [each.id for each in counted])
+        new = [each for each in counted if each.id not in stored]
+        late = [_correction(of) for of in set_aside.values() if _is_late(of, new)]
+        insert_events(connection, [*batch, *late])
+        raised = self._settle(connection, index, [*new, *late], set_aside)
+        done = _released(new, set_aside)
+        reduce_slices(connection, [(of.id, by) for of, by in done if of.kind == SLICE])
+        delete_reservations(connection, [of.id for of, _ in done if of.kind != SLICE])
+        return raised
+
+    def sweep(self, connection: Connection, now: float) -> tuple[int, list[Raised]]:
+        """Count the calls whose lease ran out with their estimate, and free what they held.
+
+        A slice that its process did not give back is freed a day later: what was spent of it may
+        still come from a journal.
+
+        Returns:
+            How many there were, and alerts as `store` does.
+        """
+        index = self.known.settled(connection)
+        lost = expired(connection, now=now, slices_before=now - _SLICE_GRACE)
+        calls = {of.id: of for of in lost if of.kind != SLICE}
+        given_up = [abandoned(of, of.at_risk, id_of=of.id) for of in calls.values()]
+        if given_up:
+            insert_events(connection, given_up)
+        slices = [_Released(of, of.amount) for of in lost if of.kind == SLICE]
+        raised = self._settle(connection, index, given_up, calls, slices)
+        mark_billed(connection, calls.values())
+        delete_reservations(connection, [of.id for of, _ in slices])
+        return len(lost), raised
+
+    def _settle(
+        self,
+        connection: Connection,
+        index: BudgetIndex,
+        new: Sequence[Event],
+        set_aside: dict[UUID, Held],
+        given_back: Sequence["_Released"] = (),
+    ) -> list[Raised]:
+        counted_in = [(event, _windows_of(event, index, set_aside)) for event in new]
+        released = [*_released(new, set_aside), *given_back]
+        touched = {window for _, windows in counted_in for window in windows}
+        touched.update(window for of, _ in released for window in of.windows)
+        known = {each for each in touched if each.budget_id in index.by_id}
+        sums = locked_windows(connection, known)
+        changes = _changes(counted_in, released, sums)
+        change_windows(connection, changes)
+        latest = max((event.ts for event in new), default=0.0)
+        grown = {window: (sums[window].spent, by.spent) for window, by in changes.items()}
+        return raise_alerts(connection, reached(index, grown), ts=latest)
+
+
+def _scope_of(event: Event) -> Scope:
+    """Whose call it was, as far as budgets ask."""
+    return Scope(
+        workspace=event.workspace, project=event.project, user=event.user, agent=event.agent
+    )
+
+
+class _Released(NamedTuple):
+    """A reservation, or a part of a slice, that is free again."""
+
+    of: Held
+    by: int
+
+
+def _once(batch: Iterable[Event]) -> list[Event]:
+    return list({event.id: event for event in reversed(list(batch))}.values())[::-1]
+
+
+def _stored(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
+    found: set[UUID] = set()
+    for at in range(0, len(ids), _IDS_AT_ONCE):
+        asked = select(events.c.id).where(events.c.id.in_(ids[at : at + _IDS_AT_ONCE]))
+        found.update(connection.execute(asked).scalars())
+    return found
+
+
+def _is_late(of: Held, new: Collection[Event]) -> bool:
+    """Whether the call was counted as abandoned, and its own event comes now."""
+    return of.billed is not None and any(event.reservation_id == of.id for event in new)
+
+
+def abandoned(of: Held, cost: int, *, id_of: UUID) -> Event:
+    """The event of a call that nobody told the end of, or what takes it back."""
+    return Event(
+        name=ABANDONED,
+        id=id_of,
+        run_id=of.run_id,
+        reservation_id=of.id,
+        cost=cost,
+        status="error",
+        error_class="Abandoned",
+        estimated=True,
+        aborted=True,
+        **of.about,
+    )
+
+
+def _correction(of: Held) -> Event:
+    """What takes back the guess: the truth is in the call's own event."""
+    return abandoned(of, -(of.billed or 0), id_of=uuid5(of.id, "late"))
+
+
+def _windows_of(
+    event: Event, index: BudgetIndex, set_aside: dict[UUID, Held]
+) -> dict[Window, None]:
+    """The windows it counts in: of each budget one, that of its reservation where it has one."""
+    of = set_aside.get(event.reservation_id) if event.reservation_id else None
+    windows = dict.fromkeys(of.windows if of else ())
+    reserved = {window.budget_id for window in windows}
+    began = event.ts - (event.latency or 0.0)
+    for kept in index.counting(_scope_of(event)):
+        if kept.id not in reserved:
+            windows[kept.window(began)] = None
+    return windows
+
+
+def _released(new: Sequence[Event], set_aside: dict[UUID, Held]) -> list[_Released]:
+    """What is free again: all of a call's reservation, of a slice what was spent of it."""
+    costs: dict[UUID, int] = defaultdict(int)
+    for event in new:
+        if event.reservation_id in set_aside:
+            costs[event.reservation_id] += event.cost
+    return [_Released(of, _free(of, costs[id_])) for id_, of in set_aside.items() if id_ in costs]
+
+
+def _free(of: Held, cost: int) -> int:
+    if of.kind == SLICE:
+        return min(cost, of.amount)
+    return of.amount if of.billed is None else 0
+
+
+def _changes(
+    counted_in: Sequence[tuple[Event, dict[Window, None]]],
+    released: Sequence[_Released],
+    sums: dict[Window, Sums],
+) -> dict[Window, Change]:
+    changes: dict[Window, Change] = defaultdict(Change)
+    for event, windows in counted_in:
+        for window in windows:
+            if window in sums and event.ts >= sums[window].counted_from:
+                changes[window].spent += event.cost
+    for of, by in released:
+        for window in of.windows:
+            if window in sums:
+                changes[window].reserved -= by
+    return changes
