@@ -1,5 +1,7 @@
 """The record side: events, whom they belong to, and the way they take to the database."""
 
+from llmops_langchain.ledger.budget import Budget, BudgetAlert, BudgetStatus, Period
+from llmops_langchain.ledger.budgets import Budgets
 from llmops_langchain.ledger.event import (
     ABANDONED,
     EMBEDDING,
@@ -11,6 +13,7 @@ from llmops_langchain.ledger.event import (
     Status,
 )
 from llmops_langchain.ledger.ledger import Durability, Ledger
+from llmops_langchain.ledger.reservations import Amount, Governed, Reservations
 from llmops_langchain.ledger.scope import Scope, Share, current_scope, holding, track
 
 __all__ = [
@@ -19,10 +22,18 @@ __all__ = [
     "LLM_CALL",
     "TOOL_CALL",
     "TRIM",
+    "Amount",
+    "Budget",
+    "BudgetAlert",
+    "BudgetStatus",
+    "Budgets",
     "CacheTier",
     "Durability",
     "Event",
+    "Governed",
     "Ledger",
+    "Period",
+    "Reservations",
     "Scope",
     "Share",
     "Status",

@@ -194,6 +194,7 @@ class Budgets:
             bump(connection)
             kept = _the_one(connection, named, period)
             connection.execute(delete(budgets).where(budgets.c.id == kept.id))
+            self._ledger.settlement.known.settled(connection)
 
     def on_alert(self, told: Callable[[BudgetAlert], None]) -> Callable[[BudgetAlert], None]:
         """Call `told` when a budget reaches 50, 75, 90 and 100 % of a period, each once.

@@ -100,7 +100,8 @@ def track(
         "agent": agent,
         "thread": thread,
     }
-    given = {name: value for name, value in named.items() if value is not None}
+    # Ids are text: a number would not be the one that a budget names.
+    given = {name: str(value) for name, value in named.items() if value is not None}
     inner = replace(outer, **cast("Any", given), tags={**outer.tags, **(tags or {})})
     with holding(_scope, inner):
         yield inner

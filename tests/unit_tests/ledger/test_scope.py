@@ -98,3 +98,8 @@ def test_a_block_may_be_left_in_another_context() -> None:
     copy_context().run(block.__enter__)
     block.__exit__(None, None, None)  # what was set there is not to be taken back here
     assert current_scope().project is None
+
+
+def test_a_number_is_the_id_that_it_is_written_as() -> None:
+    with track(user=42, project="p") as scope:  # type: ignore[arg-type]
+        assert scope.user == "42"
