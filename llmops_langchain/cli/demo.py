@@ -1,4 +1,4 @@
-"""`llmops demo`: a support desk on a real model, with cache, window and accounting at work."""
+"""`llmops demo`: a support desk on a real model, with cache, window, budget and accounts."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -55,11 +55,12 @@ def demo(
         Path | None, typer.Option(help="Another local model than SmolLM2-135M-Instruct.")
     ] = None,
 ) -> None:
-    """Run a support desk through cache, window and accounting, and print what they saved.
+    """Run a support desk through cache, window, budget and accounting; print what they saved.
 
     Without `--model` it needs no key and no network: a small model runs on this machine.
     """
     from llmops_langchain import LLMOps
+    from llmops_langchain.cli.budgeted import ask_within_a_budget
     from llmops_langchain.cli.reworded import ask_in_other_words
     from llmops_langchain.ledger import Event
 
@@ -70,6 +71,7 @@ def demo(
         with _answering(ops, model, gguf) as (chat, name, prices):
             seconds = _serve(ops, chat, threads, run)
             told = _rush(ops, chat, run) | ask_in_other_words(url, chat, run)
+            told |= ask_within_a_budget(ops, chat, run)
         event = Event(
             name=DEMO_RUN,
             ts=system_clock(),

@@ -23,6 +23,7 @@ _TOLD_BY_THE_RUN = {
     "Equal calls at one moment": "rush",
     "First word of a hit that is streamed": "first_word",
     "Questions asked in other words": "reworded",
+    "Calls at once with a budget": "budget",
 }
 """Rows that the run's event tells in its tags."""
 

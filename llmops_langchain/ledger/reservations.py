@@ -94,6 +94,12 @@ class Reservations:
         self._reset()
         on_fork(self)
 
+    def known(self, scope: Scope) -> Governed:
+        """The hard budgets of a call as far as they are known here; asks no database."""
+        index = self._known.index
+        found = tuple(kept for kept in index.counting(scope) if kept.budget.hard)
+        return Governed(found, index.version)
+
     def governing(self, scope: Scope) -> Governed:
         """The hard budgets of a call.
 
@@ -101,16 +107,17 @@ class Reservations:
             UnscopedCallError: If there are hard budgets and the call names nobody.
             StorageError: If the database cannot answer.
         """
-        index = self._known.index
-        found = [kept for kept in index.counting(scope) if kept.budget.hard]
-        if not found:
-            # What is reserved checks the version; nothing reserved must look for itself.
-            index = self._known.refresh(self._database)
-            found = [kept for kept in index.counting(scope) if kept.budget.hard]
+        governed = self.known(scope)
+        if governed.budgets:
+            return governed
+        # What is reserved checks the version; nothing reserved must look for itself.
+        index = self._known.refresh(self._database)
+        governed = self.known(scope)
         names_nobody = not (scope.workspace or scope.project or scope.user)
-        if not found and names_nobody and index.has_scoped_hard and not self._allow_unscoped:
+        must_be_named = names_nobody and index.has_scoped_hard and not self._allow_unscoped
+        if must_be_named and not governed.budgets:
             raise UnscopedCallError
-        return Governed(tuple(found), index.version)
+        return governed
 
     def reserve(
         self,
@@ -232,7 +239,7 @@ class Reservations:
     def _at_its_end(
         self, connection: Connection, kept: KeptBudget, window: Window, sums: Sums
     ) -> list[Raised]:
-        if sums.spent < _NEARLY * kept.budget.amount:
+        if sums.spent < _NEARLY * kept.budget.amount or not kept.budget.amount:
             return []
         return raise_alerts(connection, [(kept, window, 1.0, sums.spent)], ts=self._clock())
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage, MessageLikeRepresentation, convert_to_messages
 
@@ -19,7 +19,7 @@ from llmops_langchain.tokens.parts import (
 from llmops_langchain.tokens.vocabularies import Vocabulary, vocabulary
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
+    from langchain_core.language_models import BaseChatModel, BaseLanguageModel
 
 __all__ = ["TokenCounter", "count_tokens", "counter_for", "model_name"]
 
@@ -111,7 +111,7 @@ def counter_for(model: "str | BaseChatModel") -> TokenCounter:
     return _by_name(model_name(model))
 
 
-def model_name(model: "str | BaseChatModel") -> str:
+def model_name(model: "str | BaseLanguageModel[Any]") -> str:
     """Return the name that a model goes by at its provider, `""` if it says none."""
     if isinstance(model, str):
         return model

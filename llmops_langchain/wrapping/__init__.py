@@ -5,7 +5,7 @@ from llmops_langchain.wrapping.core_keys import core_messages, core_parts
 from llmops_langchain.wrapping.keys import call_parts, private_settings
 from llmops_langchain.wrapping.parts import PARTS, CallParts, digest
 from llmops_langchain.wrapping.runs import KnownRuns, Run, is_of_core, metadata_of, run_of
-from llmops_langchain.wrapping.swap import innermost, layered
+from llmops_langchain.wrapping.swap import below_layers, innermost, layered
 
 __all__ = [
     "PARTS",
@@ -14,6 +14,7 @@ __all__ = [
     "Run",
     "aguarded",
     "arguments",
+    "below_layers",
     "call_parts",
     "close",
     "core_messages",

@@ -79,7 +79,7 @@ def private_settings(model: BaseChatModel | BaseLLM) -> bytes:
     clients too: taken once, before the first call, it tells models apart and does not change.
     """
     private = model.__pydantic_private__ or {}
-    written = {name: _written(value) for name, value in private.items()}
+    written = {name: _written(value) for name, value in private.items() if name != "_llmops"}
     return canonical({name: value for name, value in written.items() if value is not None})
 
 

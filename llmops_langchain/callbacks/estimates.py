@@ -1,0 +1,167 @@
+"""What a call may cost: pure functions, and what was learnt from earlier calls."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any
+from uuid import UUID
+
+from langchain_core.language_models import BaseLanguageModel
+from langchain_core.messages import BaseMessage
+
+from llmops_langchain.ledger import LLM_CALL, Event
+from llmops_langchain.models import Rates, TokenUsage
+from llmops_langchain.tokens import count_tokens
+
+__all__ = ["MOST_OUTPUT", "Experience", "Size", "cap_of", "capping", "choices", "size_of"]
+
+MOST_OUTPUT = 4_096
+"""Tokens that a strict budget lets a call answer where neither the call nor the model says."""
+
+_USUAL_OUTPUT = 1_024
+"""Tokens an answer is expected to have of a model that was hardly asked yet."""
+
+_ENOUGH, _REMEMBERED = 10, 200
+"""Calls after which a model's own answers count, and how many of the newest are looked at."""
+
+_MOST_OPEN, _MOST_MODELS = 10_000, 1_000
+"""Calls under way, and names of models, that are kept in mind."""
+
+_CAPS = (
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "max_new_tokens",
+    "num_predict",
+    "max_tokens_to_sample",
+)
+"""What providers' classes call the longest answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Tokens of a call that is to be made."""
+
+    input_tokens: int
+    """As counted here, and corrected by what the provider counted before."""
+    output_tokens: int
+    """The longest answer, or the expected one, of all choices together."""
+    is_written: bool = False
+    """The prompt is marked to be kept in the provider's cache, which costs more than to send it."""
+
+    def corrected(self, ratio: float) -> "Size":
+        """With the input as the provider is likely to count it."""
+        return replace(self, input_tokens=ceil(self.input_tokens * ratio))
+
+    def usage(self, *, answered: bool) -> TokenUsage:
+        """The usage at the highest price the call may have; without an answer, its input alone."""
+        written = self.input_tokens if self.is_written else 0
+        return TokenUsage(
+            input_tokens=self.input_tokens,
+            written_tokens=written,
+            written_1h_tokens=written,
+            output_tokens=self.output_tokens if answered else 0,
+        )
+
+    def most(self, rates: Rates) -> int:
+        """Nano-dollars of the whole call; an answer may be all reasoning."""
+        dearer = max(0, rates.reasoning - rates.output)
+        return rates.cost(self.usage(answered=True)) + ceil(dearer * self.output_tokens / 1_000_000)
+
+    def at_risk(self, rates: Rates) -> int:
+        """Nano-dollars of its input."""
+        return rates.cost(self.usage(answered=False))
+
+
+def cap_of(model: BaseLanguageModel[Any], asked: Mapping[str, Any]) -> int | None:
+    """The longest answer that the call, or the model, allows; `None` if neither says."""
+    for given in (asked, vars(model)):
+        for name in _CAPS:
+            value = given.get(name)
+            if isinstance(value, int) and value > 0:
+                return value
+    return None
+
+
+def capping(model: BaseLanguageModel[Any]) -> str | None:
+    """The name under which this model takes a cap with a call; `None` if it has none."""
+    fields = type(model).model_fields
+    return next((name for name in _CAPS if name in fields), None)
+
+
+def choices(model: BaseLanguageModel[Any], asked: Mapping[str, Any]) -> int:
+    """How many answers are asked for."""
+    n = asked.get("n") or vars(model).get("n") or 1
+    return n if isinstance(n, int) and n > 0 else 1
+
+
+def _has_marks(prompt: Sequence[BaseMessage]) -> bool:
+    """Whether a part of the prompt is to be written to the provider's cache."""
+    return any(
+        isinstance(block, dict) and "cache_control" in block
+        for message in prompt
+        if isinstance(message.content, list)
+        for block in message.content
+    )
+
+
+def size_of(
+    prompt: Sequence[BaseMessage] | str, name: str, asked: Mapping[str, Any], *, output_tokens: int
+) -> Size:
+    """The size of a call with an answer of so many tokens."""
+    tools = [tool for tool in asked.get("tools") or asked.get("functions") or () if tool]
+    input_tokens = count_tokens(prompt, name, tools)
+    if isinstance(schema := asked.get("response_format"), Mapping):
+        input_tokens += count_tokens("", name, [schema])
+    return Size(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        is_written=not isinstance(prompt, str) and _has_marks(prompt),
+    )
+
+
+class Experience:
+    """What recorded calls say of the next one: how long answers are, how input was counted.
+
+    Threads may share it: what one overwrites of another is one call of many.
+    """
+
+    def __init__(self) -> None:
+        self._answers: dict[str, deque[int]] = {}
+        self._ratios: dict[str, deque[float]] = {}
+        self._counted: dict[UUID, int] = {}
+
+    def expected_output(self, model: str) -> int:
+        """Tokens that nine of ten of the model's answers do not exceed."""
+        seen = sorted(self._answers.get(model) or ())
+        if len(seen) < _ENOUGH:
+            return _USUAL_OUTPUT
+        return max(1, seen[ceil(0.9 * len(seen)) - 1])
+
+    def correction(self, model: str) -> float:
+        """The most that the provider counted lately for each token counted here; at least 1."""
+        ratios: Sequence[float] = self._ratios.get(model) or ()
+        return max(1.0, *ratios) if ratios else 1.0
+
+    def counted(self, run_id: UUID, input_tokens: int) -> None:
+        """Remember what was counted for a call, until its event is heard."""
+        if len(self._counted) >= _MOST_OPEN:
+            self._counted.clear()
+        self._counted[run_id] = input_tokens
+
+    def hear(self, event: Event) -> None:
+        """Learn from a call that ended."""
+        counted = self._counted.pop(event.id, None)
+        if event.name != LLM_CALL or event.status != "ok" or event.cache_tier or event.estimated:
+            return
+        model = event.model or ""
+        _recent(self._answers, model).append(event.output_tokens)
+        if counted and event.input_tokens:
+            _recent(self._ratios, model).append(event.input_tokens / counted)
+
+
+def _recent(kept: dict[str, deque[Any]], model: str) -> deque[Any]:
+    if len(kept) >= _MOST_MODELS:
+        kept.clear()
+    return kept.setdefault(model, deque(maxlen=_REMEMBERED))

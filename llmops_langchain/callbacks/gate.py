@@ -1,0 +1,311 @@
+"""Let a call through if its budgets have room for what it may cost, and hold that room for it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from langchain_core.language_models import BaseChatModel, BaseLanguageModel
+from langchain_core.messages import BaseMessage
+
+from llmops_langchain.callbacks.estimates import (
+    MOST_OUTPUT,
+    Experience,
+    cap_of,
+    capping,
+    choices,
+    size_of,
+)
+from llmops_langchain.callbacks.scoping import scope_of
+from llmops_langchain.callbacks.usage import UsageCallbackHandler
+from llmops_langchain.clock import Clock
+from llmops_langchain.errors import (
+    BudgetExceededError,
+    BudgetUnavailableError,
+    ConfigurationError,
+    StorageError,
+    UnpricedModelError,
+)
+from llmops_langchain.ledger import Amount, Governed, Ledger, Reservations, Scope, Slices
+from llmops_langchain.models import PriceBook, Rates
+from llmops_langchain.storage.fork import on_fork
+from llmops_langchain.tokens import model_name
+
+__all__ = ["Asked", "Gate", "OnFull", "Pass", "WhenFull"]
+
+logger = logging.getLogger(__name__)
+
+OnFull = Literal["raise", "wait"]
+"""What a call does that its budget has no room for."""
+
+_PAUSE = 0.25
+"""Seconds between two looks whether there is room now."""
+
+_MOST_TRIES = 5
+"""Times that budgets may change between two looks at them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhenFull:
+    """What a guarded model does when a budget has no room for a call."""
+
+    action: OnFull = "raise"
+    """Raise at once, or wait until others' calls have cost less than was set aside for them."""
+    timeout: float = 60.0
+    """Seconds to wait before it raises all the same."""
+    instead: BaseChatModel | None = None
+    """A cheaper model that is asked then."""
+
+    def __post_init__(self) -> None:
+        if self.action not in ("raise", "wait"):
+            msg = f"`on_full` is 'raise' or 'wait', got {self.action!r}"
+            raise ConfigurationError(msg)
+        if not self.timeout >= 0:
+            msg = f"`timeout` is in seconds and not negative, got {self.timeout!r}"
+            raise ConfigurationError(msg)
+
+
+class Asked(NamedTuple):
+    """A call that wants to be let through."""
+
+    model: BaseLanguageModel[Any]
+    prompt: Sequence[BaseMessage] | str
+    kwargs: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    run_id: UUID
+    answers: int = 1
+    """How many prompts of a text model are answered at once."""
+
+
+@dataclass(slots=True)
+class Pass:
+    """A call that was let through."""
+
+    reservation_id: UUID | None = None
+    """What was set aside for it alone; `None` where no budget limits it, or a slice pays."""
+    cap: dict[str, int] = field(default_factory=dict)
+    """Arguments that cap the answer, where a strict budget wants that."""
+    renewed: float = 0.0
+    """When its lease was last prolonged, by the monotonic clock."""
+
+
+class Gate:
+    """Decides for each guarded call, and keeps what it set aside alive.
+
+    Args:
+        reservations: Sets money aside.
+        ledger: Records the calls.
+        usage: Counts them.
+        prices: Knows what they cost.
+        clock: Returns seconds since the Unix epoch.
+        refuses_blindly: Refuse calls while the budgets' database does not answer.
+        slices: What this process may spend by itself; without, each call asks the database.
+        strict_output: Tokens a strict budget lets a call answer, where nothing else says.
+    """
+
+    def __init__(
+        self,
+        reservations: Reservations,
+        ledger: Ledger,
+        usage: UsageCallbackHandler,
+        prices: PriceBook,
+        *,
+        clock: Clock,
+        refuses_blindly: bool = True,
+        slices: Slices | None = None,
+        strict_output: int = MOST_OUTPUT,
+    ) -> None:
+        self.usage = usage
+        self._reservations, self._prices, self._clock = reservations, prices, clock
+        self._refuses_blindly, self._strict_output = refuses_blindly, strict_output
+        self._slices = slices
+        self._experience = Experience()
+        self.unguarded = 0
+        """Calls let through because the budgets' database did not answer."""
+        ledger.listen(self._experience.hear)
+        self.after_fork()
+        on_fork(self)
+
+    def enter(self, asked: Asked, full: WhenFull) -> Pass:
+        """Set aside what the call may cost.
+
+        Raises:
+            BudgetError: If it may not be made.
+        """
+        deadline = time.monotonic() + full.timeout
+        while True:
+            try:
+                return self._enter(asked)
+            except BudgetExceededError:
+                if full.action == "raise" or time.monotonic() >= deadline:
+                    raise
+            time.sleep(_PAUSE)
+
+    async def aenter(self, asked: Asked, full: WhenFull) -> Pass:
+        """`enter` for asyncio: the database is asked in a worker thread."""
+        if self._slices and (let := self._drawn(asked, scope_of(asked.metadata))):
+            return let  # nothing of it blocks the loop
+        deadline, loop = time.monotonic() + full.timeout, asyncio.get_running_loop()
+        while True:
+            try:
+                return await self._hop(loop, asked)
+            except BudgetExceededError:
+                if full.action == "raise" or time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(_PAUSE)
+
+    def heard_of(self, let: Pass) -> None:
+        """A token came: the call lives, and its lease is prolonged when a third of it is over."""
+        now = time.monotonic()
+        if let.reservation_id is not None and now - let.renewed > self._reservations.lease / 3:
+            let.renewed = now
+            self._workers.submit(self._renew, let.reservation_id)
+
+    def after_fork(self) -> None:
+        """Start with threads of this process' own."""
+        self._workers = ThreadPoolExecutor(4, "llmops-gate")
+
+    async def _hop(self, loop: asyncio.AbstractEventLoop, asked: Asked) -> Pass:
+        scope = scope_of(asked.metadata)  # here: the worker thread has no context
+        entering = loop.run_in_executor(self._workers, self._enter, asked, scope)
+        try:
+            return await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            # Whoever asked has gone: what is set aside for him a moment later is given back.
+            entering.add_done_callback(self._given_back)
+            raise
+
+    def _given_back(self, entering: "asyncio.Future[Pass]") -> None:
+        if not entering.cancelled() and entering.exception() is None:
+            let = entering.result()
+            if let.reservation_id is not None:
+                self._workers.submit(self._release, let.reservation_id)
+
+    def _enter(self, asked: Asked, scope: Scope | None = None) -> Pass:
+        try:
+            return self._reserved(asked, scope or scope_of(asked.metadata))
+        except StorageError as error:
+            if self._refuses_blindly:
+                raise BudgetUnavailableError from error
+            if not self.unguarded:
+                logger.warning("budgets cannot be asked, calls go unguarded: %s", error)
+            self.unguarded += 1
+            return Pass()
+
+    def _drawn(self, asked: Asked, scope: Scope) -> Pass | None:
+        """A pass of a slice at hand; the database is not asked."""
+        assert self._slices is not None  # noqa: S101 - who calls has looked
+        governed = self._reservations.known(scope)
+        if not governed.budgets:
+            return None
+        let, amount = self._priced(asked, governed)
+        drawn = self._slices.draw(governed, amount.most, asked.run_id)
+        if drawn is None:
+            return None
+        if drawn.renewal_is_due:
+            self._workers.submit(self._renew_slice, drawn.reservation_id)
+        self.usage.settles(asked.run_id, drawn.reservation_id)
+        return Pass(None, let.cap)  # its event settles it; its lease is the slice's
+
+    def _reserved(self, asked: Asked, scope: Scope) -> Pass:
+        if self._slices and (let := self._drawn(asked, scope)):
+            return let
+        for _ in range(_MOST_TRIES):
+            governed = self._reservations.governing(scope)
+            if not governed.budgets:
+                return Pass()
+            let, amount = self._priced(asked, governed)
+            about = _about(scope, asked, self._clock())
+            if self._slices and (
+                taken := self._slices.take(governed, amount.most, asked.run_id, about)
+            ):
+                self.usage.settles(asked.run_id, taken)
+                return Pass(None, let.cap)
+            let.reservation_id = self._reservations.reserve(
+                governed, amount, about=about, run_id=asked.run_id
+            )
+            if let.reservation_id is not None:
+                self.usage.settles(asked.run_id, let.reservation_id)
+                return let
+        msg = "budgets change faster than a call can be made"
+        raise StorageError(msg)
+
+    def _priced(self, asked: Asked, governed: Governed) -> tuple[Pass, Amount]:
+        """What to set aside, with the cap that a strict budget wants."""
+        name = asked.metadata.get("ls_model_name") or model_name(asked.model)
+        rates = self._rates(asked, name, governed)
+        cap = cap_of(asked.model, asked.kwargs)
+        let = Pass(renewed=time.monotonic())
+        if cap is None and governed.is_strict:
+            cap = self._most_output(asked.model)
+            let.cap = _capped(asked.model, cap)
+        each = cap or self._experience.expected_output(name)
+        answers = choices(asked.model, asked.kwargs) * asked.answers
+        size = size_of(asked.prompt, name, asked.kwargs, output_tokens=each * answers)
+        self._experience.counted(asked.run_id, size.input_tokens)
+        size = size.corrected(self._experience.correction(name))
+        most = size.most(rates)
+        at_risk = most if governed.is_strict else size.at_risk(rates)
+        return let, Amount(most, at_risk)
+
+    def _rates(self, asked: Asked, name: str, governed: Governed) -> Rates:
+        tier = asked.kwargs.get("service_tier") or vars(asked.model).get("service_tier")
+        provider = asked.metadata.get("ls_provider")
+        rates = self._prices.rates(name, provider, tier=tier)
+        if rates is None:
+            raise UnpricedModelError(name, scope=governed.budgets[0].budget.name)
+        return rates
+
+    def _most_output(self, model: BaseLanguageModel[Any]) -> int:
+        profile = getattr(model, "profile", None) or {}
+        return min(self._strict_output, profile.get("max_output_tokens") or self._strict_output)
+
+    def _renew(self, reservation_id: UUID) -> None:
+        try:
+            self._reservations.renew(reservation_id)
+        except StorageError as error:
+            logger.warning("a lease could not be prolonged: %s", error)
+
+    def _renew_slice(self, reservation_id: UUID) -> None:
+        assert self._slices is not None  # noqa: S101 - who calls has looked
+        try:
+            self._slices.renew(reservation_id)
+        except StorageError as error:
+            logger.warning("a slice could not be prolonged, it ends with its lease: %s", error)
+
+    def _release(self, reservation_id: UUID) -> None:
+        try:
+            self._reservations.release(reservation_id)
+        except StorageError as error:
+            logger.warning("a reservation could not be given back, it expires: %s", error)
+
+
+def _capped(model: BaseLanguageModel[Any], cap: int) -> dict[str, int]:
+    name = capping(model)
+    if name is None:
+        msg = (
+            f"a strict budget caps answers, and {type(model).__name__!r} has no argument for it: "
+            "give the call a `max_tokens=` that it honours, or set the budget with `strict=False`"
+        )
+        raise ConfigurationError(msg)
+    return {name: cap}
+
+
+def _about(scope: Scope, asked: Asked, now: float) -> dict[str, Any]:
+    """What the event of an abandoned call says."""
+    return {
+        "ts": now,
+        "workspace": scope.workspace,
+        "project": scope.project,
+        "task": scope.task,
+        "user": scope.user,
+        "agent": scope.agent,
+        "thread": scope.thread,
+        "tags": dict(scope.tags) or None,
+        "provider": asked.metadata.get("ls_provider"),
+        "model": asked.metadata.get("ls_model_name") or model_name(asked.model) or None,
+    }
