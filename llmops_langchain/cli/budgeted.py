@@ -45,7 +45,7 @@ def ask_within_a_budget(ops: "LLMOps", chat: "BaseChatModel", run: str) -> dict[
         f"  [green]{answered} answered[/green], [yellow]{refused} refused[/yellow] unasked; "
         f"${status.spent:f} of ${status.limit:f} spent{_alerted(told)}"
     )
-    return {"budget": f"{answered} answered, {refused} refused, {status.share:.0%} spent"}
+    return {"budget": f"{answered} answered, {refused} refused"}
 
 
 def _most(ops: "LLMOps", model: "BaseChatModel", run: str) -> Decimal:

@@ -64,6 +64,11 @@ def test_equal_calls_of_one_moment_are_made_once(outputs: list[str]) -> None:
     assert table(outputs[0])["Equal calls at one moment"] == "1 asked, 7 given its answer"
 
 
+def test_a_budget_for_three_lets_three_through(outputs: list[str]) -> None:
+    assert table(outputs[0])["Calls at once with a budget"] == "3 answered, 5 refused"
+    assert "5 refused unasked" in outputs[0]
+
+
 def test_the_demo_states_its_prices(outputs: list[str]) -> None:
     told = " ".join(outputs[0].split())
     assert "Priced like gpt-4o-mini: $0.15 a million tokens in, $0.60 out." in told
