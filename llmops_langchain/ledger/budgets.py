@@ -43,6 +43,7 @@ from llmops_langchain.ledger.known_budgets import (
 )
 from llmops_langchain.ledger.ledger import Ledger
 from llmops_langchain.ledger.reservations import Reservations
+from llmops_langchain.ledger.scope import Scope
 from llmops_langchain.models import dollars
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.schema import budget_alerts, budget_windows, budgets, events
@@ -150,6 +151,17 @@ class Budgets:
         self._ledger.flush()
         with self._database.begin(read_only=True) as connection:
             return _statuses(connection, _all(connection), self._clock())
+
+    def counting(self, scope: Scope) -> builtins.list[BudgetStatus]:
+        """Every budget, hard or soft, that counts the calls of a scope.
+
+        Raises:
+            StorageError: If the database cannot answer.
+        """
+        self._ledger.flush()
+        index = self._ledger.settlement.known.refresh(self._database)
+        with self._database.begin(read_only=True) as connection:
+            return _statuses(connection, index.counting(scope), self._clock())
 
     def reset(
         self,

@@ -72,6 +72,21 @@ def test_a_call_counts_in_each_of_its_budgets(books: Books) -> None:
     assert [each.spent for each in books.budgets.list()] == [Decimal("0.01")] * 4
 
 
+def test_the_budgets_that_count_a_scope_are_told(books: Books) -> None:
+    for budget in (
+        Budget(limit=3),
+        Budget(project="p", limit=1, hard=False),
+        Budget(user="u", limit=2),
+    ):
+        books.budgets.set(budget)
+    books.call(CENT)
+    found = books.budgets.counting(P)
+    assert [(each.limit, each.spent) for each in found] == [
+        (3, Decimal("0.01")),
+        (1, Decimal("0.01")),
+    ]
+
+
 def test_what_was_spent_before_a_budget_was_set_counts(books: Books) -> None:
     books.call(CENT)
     books.call(CENT, ts=books.clock() - 40 * 86_400)  # in another month
