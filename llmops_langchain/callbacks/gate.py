@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -42,8 +43,8 @@ logger = logging.getLogger(__name__)
 OnFull = Literal["raise", "wait"]
 """What a call does that its budget has no room for."""
 
-_PAUSE = 0.25
-"""Seconds between two looks whether there is room now."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+"""Seconds between two looks whether there is room now: longer each time, since many may wait."""
 
 _MOST_TRIES = 5
 """Times that budgets may change between two looks at them."""
@@ -136,27 +137,27 @@ class Gate:
         Raises:
             BudgetError: If it may not be made.
         """
-        deadline = time.monotonic() + full.timeout
-        while True:
+        for pause in _pauses(full):
             try:
                 return self._enter(asked)
             except BudgetExceededError:
-                if full.action == "raise" or time.monotonic() >= deadline:
+                if pause is None:
                     raise
-            time.sleep(_PAUSE)
+            time.sleep(pause)
+        raise AssertionError  # the last pause is none
 
     async def aenter(self, asked: Asked, full: WhenFull) -> Pass:
         """`enter` for asyncio: the database is asked in a worker thread."""
         if self._slices and (let := self._drawn(asked, scope_of(asked.metadata))):
             return let  # nothing of it blocks the loop
-        deadline, loop = time.monotonic() + full.timeout, asyncio.get_running_loop()
-        while True:
+        for pause in _pauses(full):
             try:
-                return await self._hop(loop, asked)
+                return await self._hop(asyncio.get_running_loop(), asked)
             except BudgetExceededError:
-                if full.action == "raise" or time.monotonic() >= deadline:
+                if pause is None:
                     raise
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(pause)
+        raise AssertionError  # the last pause is none
 
     def heard_of(self, let: Pass) -> None:
         """A token came: the call lives, and its lease is prolonged when a third of it is over."""
@@ -282,6 +283,15 @@ class Gate:
             self._reservations.release(reservation_id)
         except StorageError as error:
             logger.warning("a reservation could not be given back, it expires: %s", error)
+
+
+def _pauses(full: WhenFull) -> Iterator[float | None]:
+    """Seconds to wait after each refusal; `None` after the last one."""
+    deadline, pause = time.monotonic() + full.timeout, _FIRST_PAUSE
+    while full.action == "wait" and time.monotonic() < deadline:
+        yield min(pause, max(0.0, deadline - time.monotonic())) * random.uniform(0.5, 1)  # noqa: S311 - spreads who waits
+        pause = min(1.5 * pause, _LONGEST_PAUSE)
+    yield None
 
 
 def _capped(model: BaseLanguageModel[Any], cap: int) -> dict[str, int]:

@@ -13,8 +13,10 @@ from llmops_langchain.ledger.event import (
     Status,
 )
 from llmops_langchain.ledger.ledger import Durability, Ledger
+from llmops_langchain.ledger.prices import StoredPrices, UnpricedModel
 from llmops_langchain.ledger.reservations import Amount, Governed, Reservations
 from llmops_langchain.ledger.scope import Scope, Share, current_scope, holding, track
+from llmops_langchain.ledger.slices import Slices
 
 __all__ = [
     "ABANDONED",
@@ -36,7 +38,10 @@ __all__ = [
     "Reservations",
     "Scope",
     "Share",
+    "Slices",
     "Status",
+    "StoredPrices",
+    "UnpricedModel",
     "current_scope",
     "holding",
     "track",

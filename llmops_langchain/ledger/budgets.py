@@ -266,13 +266,12 @@ class Budgets:
             try:
                 for told in self._told:
                     told(each.alert)
-            except Exception as error:  # noqa: BLE001 - the user's; `maintain` tells it again
+                if not self._told:
+                    log_alerts([each])
+                with self._database.begin() as connection:
+                    mark_told(connection, each, self._clock())
+            except Exception as error:  # noqa: BLE001 - the user's, or storage: `maintain` tells it again
                 logger.warning("an alert could not be told: %s", type(error).__name__)
-                continue
-            if not self._told:
-                log_alerts([each])
-            with self._database.begin() as connection:
-                mark_told(connection, each, self._clock())
 
 
 def _upserted(connection: Connection, budget: Budget, now: float) -> tuple[KeptBudget, bool]:

@@ -3,17 +3,21 @@
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
+from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, Double, Integer
+from sqlalchemy import Connection, Double, Integer, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from llmops_langchain.ledger.event import Event, as_row
 from llmops_langchain.storage.schema import events
 
-__all__ = ["insert_events"]
+__all__ = ["insert_events", "insert_new"]
+
+_IDS_AT_ONCE = 500
 
 _ON_POSTGRES = postgresql.insert(events).on_conflict_do_nothing(index_elements=["id"])
+_TELLING = _ON_POSTGRES.returning(events.c.id)
 _ON_SQLITE = (
     sqlite.insert(events)
     .on_conflict_do_nothing(index_elements=["id"])
@@ -31,16 +35,42 @@ _NUMBERS = tuple(
 )
 
 
+def insert_new(connection: Connection, batch: Sequence[Event]) -> list[Event]:
+    """Insert the events that are not there yet, and return those, each once."""
+    once = {event.id: event for event in reversed(batch)}
+    if not once:
+        return []
+    if connection.dialect.name == "sqlite":
+        # The write lock is held: nobody else inserts meanwhile.
+        there = _ids_of(connection, list(once))
+        new = [event for id_, event in reversed(once.items()) if id_ not in there]
+        insert_events(connection, new)
+        return new
+    rows = [as_row(event) for event in reversed(once.values())]
+    inserted = set(connection.execute(_TELLING, rows).scalars())
+    return [event for id_, event in reversed(once.items()) if id_ in inserted]
+
+
 def insert_events(connection: Connection, batch: Sequence[Event]) -> None:
     """Insert the events that are not there yet.
 
     SQLite gets tuples as its driver takes them: SQLAlchemy's conversion of each value costs as
     much again as storing it.
     """
+    if not batch:
+        return
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(_SQL, [_plain(event) for event in batch])
     else:
         connection.execute(_ON_POSTGRES, [as_row(event) for event in batch])
+
+
+def _ids_of(connection: Connection, wanted: Sequence[UUID]) -> set[UUID]:
+    found: set[UUID] = set()
+    for at in range(0, len(wanted), _IDS_AT_ONCE):
+        asked = select(events.c.id).where(events.c.id.in_(wanted[at : at + _IDS_AT_ONCE]))
+        found.update(connection.execute(asked).scalars())
+    return found
 
 
 def _plain(event: Event) -> tuple[Any, ...]:

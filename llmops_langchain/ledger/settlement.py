@@ -1,11 +1,11 @@
 """Events into the table, and what they cost into the budgets, in one transaction, each once."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from llmops_langchain.ledger.budget_alerts import Raised, raise_alerts, reached
 from llmops_langchain.ledger.budget_rows import (
@@ -23,13 +23,11 @@ from llmops_langchain.ledger.budget_rows import (
 )
 from llmops_langchain.ledger.event import ABANDONED, Event
 from llmops_langchain.ledger.known_budgets import BudgetIndex, KnownBudgets, Window
-from llmops_langchain.ledger.rows import insert_events
+from llmops_langchain.ledger.rows import insert_events, insert_new
 from llmops_langchain.ledger.scope import Scope
-from llmops_langchain.storage.schema import events
 
 __all__ = ["Settlement"]
 
-_IDS_AT_ONCE = 500
 _SLICE_GRACE = 86_400.0
 
 
@@ -55,13 +53,10 @@ class Settlement:
         if not index.by_id and not held_ids:
             insert_events(connection, batch)
             return []
-        # Locked first: of two processes that store the same event one then sees the other's.
         set_aside = held(connection, held_ids)
-        counted = [each for each in _once(batch) if each.cost or each.reservation_id]
-        stored = _stored(connection, [each.id for each in counted])
-        new = [each for each in counted if each.id not in stored]
+        new = insert_new(connection, [each for each in batch if _counts(each)])
         late = [_correction(of) for of in set_aside.values() if _is_late(of, new)]
-        insert_events(connection, [*batch, *late])
+        insert_events(connection, [*late, *(each for each in batch if not _counts(each))])
         raised = self._settle(connection, index, [*new, *late], set_aside)
         done = _released(new, set_aside)
         reduce_slices(connection, [(of.id, by) for of, by in done if of.kind == SLICE])
@@ -81,8 +76,7 @@ class Settlement:
         lost = expired(connection, now=now, slices_before=now - _SLICE_GRACE)
         calls = {of.id: of for of in lost if of.kind != SLICE}
         given_up = [abandoned(of, of.at_risk, id_of=of.id) for of in calls.values()]
-        if given_up:
-            insert_events(connection, given_up)
+        insert_events(connection, given_up)
         slices = [_Released(of, of.amount) for of in lost if of.kind == SLICE]
         raised = self._settle(connection, index, given_up, calls, slices)
         mark_billed(connection, calls.values())
@@ -124,16 +118,8 @@ class _Released(NamedTuple):
     by: int
 
 
-def _once(batch: Iterable[Event]) -> list[Event]:
-    return list({event.id: event for event in reversed(list(batch))}.values())[::-1]
-
-
-def _stored(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
-    found: set[UUID] = set()
-    for at in range(0, len(ids), _IDS_AT_ONCE):
-        asked = select(events.c.id).where(events.c.id.in_(ids[at : at + _IDS_AT_ONCE]))
-        found.update(connection.execute(asked).scalars())
-    return found
+def _counts(event: Event) -> bool:
+    return bool(event.cost) or event.reservation_id is not None
 
 
 def _is_late(of: Held, new: Collection[Event]) -> bool:

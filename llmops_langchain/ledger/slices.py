@@ -138,9 +138,8 @@ class Slices:
             return
         with self._lock:
             slice_ = self._by_id.get(event.reservation_id)
-            drawn = slice_ and slice_.drawn.pop(event.run_id, None)
-            if slice_ is not None and drawn is not None:
-                slice_.left += drawn - event.cost
+            if slice_ is not None and event.run_id in slice_.drawn:
+                slice_.left += slice_.drawn.pop(event.run_id) - event.cost
 
     def _give_back_retired(self) -> None:
         """End the slices that nothing is drawn from; what was spent of them is stored first."""
