@@ -32,10 +32,10 @@ from typing_extensions import override
 from llmops_langchain import LLMOps
 from llmops_langchain.cache import ResponseCache
 from llmops_langchain.cache.codec import encode
-from llmops_langchain.cache.packing import Packer
 from llmops_langchain.clock import system_clock
 from llmops_langchain.ledger import Scope
 from llmops_langchain.storage import Database
+from llmops_langchain.storage.packing import Packer
 from llmops_langchain.storage.schema import cache_entries
 from llmops_langchain.wrapping import core_parts
 

@@ -25,11 +25,11 @@ from sqlalchemy import text
 from typing_extensions import override
 
 from llmops_langchain.cache.memory_index import MemoryIndex
-from llmops_langchain.cache.packing import Packer
 from llmops_langchain.cache.semantic_index import SemanticIndex
 from llmops_langchain.cache.sql_index import SqlIndex
 from llmops_langchain.embeddings import unit
 from llmops_langchain.storage import Database
+from llmops_langchain.storage.packing import Packer
 
 SIZES = sized((1_000, 10_000), quick=(50, 100))
 ASKED = sized(200, quick=10)

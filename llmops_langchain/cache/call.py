@@ -7,6 +7,7 @@ from typing import NamedTuple
 from llmops_langchain.cache.asked import Asked
 from llmops_langchain.cache.options import CacheOptions
 from llmops_langchain.cache.store import Entry
+from llmops_langchain.ledger import Scope
 from llmops_langchain.storage.types import new_id
 from llmops_langchain.wrapping import CallParts
 
@@ -37,7 +38,7 @@ class Asking:
         return str(self._run_id or new_id())
 
 
-_NOTHING = Asking()
+_NOTHING, _NOBODY = Asking(), Scope()
 
 
 class Call(NamedTuple):
@@ -56,18 +57,20 @@ class Call(NamedTuple):
     """Seconds its answer lives; `None` without an end."""
     asking: Asking = _NOTHING
     """What a lookup by meaning needs to know."""
+    scope: Scope = _NOBODY
+    """For whom it is made."""
 
     def accepts(self, entry: Entry, now: float) -> bool:
         """Whether the entry may answer it: fresh, and not older than the block's own `ttl`."""
         limit = self.options.ttl
         return entry.is_fresh(now) and (limit is None or now - entry.created_at < limit)
 
-    def entry(self, value: bytes, now: float) -> Entry:
-        """The entry that keeps its answer."""
+    def entry(self, value: bytes, now: float, traces: frozenset[str] = frozenset()) -> Entry:
+        """The entry that keeps its answer, with tags of its own that tell whose call it was."""
         return Entry(
             value=value,
             created_at=now,
             expires_at=None if self.ttl is None else now + self.ttl,
-            tags=self.options.tags,
+            tags=self.options.tags | traces,
             fingerprint=self.parts.fingerprint,
         )

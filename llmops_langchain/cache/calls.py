@@ -98,7 +98,7 @@ class Calls:
                 return None
             parts = name(owner)
             ttl = self._ttl if options.ttl is None else checked_ttl(options.ttl)
-            return Call(key=parts.key, parts=parts, options=options, ttl=ttl)
+            return Call(key=parts.key, parts=parts, options=options, ttl=ttl, scope=scope)
         except Exception as error:  # noqa: BLE001 - an odd message or model must not break the user's call
             # A `TypeError` names a type or a setting; the text of others may quote a value.
             said = str(error) if isinstance(error, TypeError) else type(error).__name__

@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter, OrderedDict
+from collections.abc import Collection
 from itertools import takewhile
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple, Protocol
@@ -11,10 +12,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from llmops_langchain.cache import evidence_statements as sql
 from llmops_langchain.cache.evidence import Source
-from llmops_langchain.cache.sql_statements import BATCH, Into, advance
+from llmops_langchain.cache.sql_statements import advance
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.fork import on_fork
+from llmops_langchain.storage.kept import Subject
+from llmops_langchain.storage.leases import Into
+from llmops_langchain.storage.sweeping import BATCH, sweep
 from llmops_langchain.storage.types import new_id
 
 __all__ = ["Evidence", "EvidenceRows", "Found", "Judged", "Kind", "MemoryEvidence"]
@@ -118,8 +122,21 @@ class Evidence(Protocol):
     def refuted(self, limit: int) -> list[tuple[bytes, bytes]]:
         """The (`call_key`, `matched`) judged to be wrong, the newest calls first; of any pool."""
 
-    def prune(self, *, now: float) -> None:
-        """Let go what nobody judged in a week, and all but the newest 20,000 labels of a pool."""
+    def prune(self, *, now: float) -> int:
+        """Let go what nobody judged in a week, and all but the newest 20,000 labels of a pool.
+
+        Returns:
+            How many that were.
+        """
+
+    def forget(self, whom: Subject, keys: Collection[bytes]) -> int:
+        """Delete what a user said, and what is about the calls of these keys or their answers.
+
+        Readers keep what they have counted in already.
+
+        Returns:
+            How many that were.
+        """
 
 
 class EvidenceRows:
@@ -181,18 +198,32 @@ class EvidenceRows:
         found = self._database.read(sql.REFUTED, of_space=self._space, limit=limit)
         return [(call_key, matched) for call_key, matched in found]
 
-    def prune(self, *, now: float) -> None:
+    def prune(self, *, now: float) -> int:
         """Let go what nobody judged in a week, and all but the newest 20,000 labels of a pool."""
         ours = {"of_space": self._space}
-        self._sweep(sql.UNJUDGED, **ours, until=now - _WAITS_FOR)
+        gone = self._sweep(sql.UNJUDGED, **ours, until=now - _WAITS_FOR)
         for (pool,) in self._database.read(sql.CROWDED, **ours, most=_LABELS):
             last = self._database.read_one(sql.OLDEST, **ours, of_pool=pool, most=_LABELS)
             if last is not None:
-                self._sweep(sql.OLD_LABELS, **ours, of_pool=pool, until=last[0])
+                gone += self._sweep(sql.OLD_LABELS, **ours, of_pool=pool, until=last[0])
+        return gone
 
-    def _sweep(self, statement: Delete, **values: Any) -> None:
-        while self._database.write((statement, values), lock_timeout=_PATIENCE) == [BATCH]:
-            pass
+    def forget(self, whom: Subject, keys: Collection[bytes]) -> int:
+        """Delete what a user said, and what is about the calls of these keys or their answers."""
+        ours, gone = {"of_space": self._space}, 0
+        if whom.user is not None:
+            named = sql.said_by(within_workspace=whom.workspace is not None)
+            given = {"said_by": whom.user, "of_workspace": whom.workspace}
+            gone += self._sweep(named, **ours, **given)
+        every = list(keys)
+        for at in range(0, len(every), BATCH):
+            about = {**ours, "keys": every[at : at + BATCH]}
+            with self._database.begin() as connection:
+                gone += connection.execute(sql.ABOUT, about).rowcount
+        return gone
+
+    def _sweep(self, statement: Delete, **values: Any) -> int:
+        return sweep(self._database, statement, lock_timeout=_PATIENCE, **values)
 
     def _new_id(self) -> Any:
         """As the driver takes it."""
@@ -272,9 +303,10 @@ class MemoryEvidence:
         wrong.sort(key=attrgetter("ts"), reverse=True)
         return [(noted.call_key, noted.matched) for noted in wrong[:limit]]
 
-    def prune(self, *, now: float) -> None:
+    def prune(self, *, now: float) -> int:
         """Let go what nobody judged in a week, and all but the newest 20,000 labels of a pool."""
         with self._lock:
+            before = len(self._waiting) + len(self._judged)
             until, waiting = now - _WAITS_FOR, self._waiting.items()
             self._waiting = OrderedDict((run, each) for run, each in waiting if each.ts > until)
             seen = Counter[str]()
@@ -282,6 +314,25 @@ class MemoryEvidence:
                 seen[noted.pool] += 1
                 if seen[noted.pool] > _LABELS:
                     del self._judged[run]
+            return before - len(self._waiting) - len(self._judged)
+
+    def forget(self, whom: Subject, keys: Collection[bytes]) -> int:
+        """Delete what a user said, and what is about the calls of these keys or their answers."""
+        with self._lock:
+            said = [run for run, each in self._judged.items() if _is_said_by(whom, *each)]
+            noted = {run: found for run, (found, _) in self._judged.items()} | self._waiting
+            about = [run for run, each in noted.items() if {each.call_key, each.matched} & {*keys}]
+            gone = {*said, *about}
+            for run in gone:
+                self._waiting.pop(run, None)
+                self._judged.pop(run, None)
+            return len(gone)
+
+
+def _is_said_by(whom: Subject, found: Found, judged: Judged) -> bool:
+    if whom.user is None or judged.by != whom.user:
+        return False
+    return whom.workspace in (None, found.workspace)
 
 
 def _judged(row: tuple[Any, ...]) -> Judged:

@@ -4,21 +4,23 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
+    BindParameter,
     Delete,
     Insert,
-    Select,
     bindparam,
     delete,
     func,
+    or_,
     select,
     update,
 )
 
-from llmops_langchain.cache.sql_statements import BATCH, Into
+from llmops_langchain.storage.leases import Into
 from llmops_langchain.storage.schema import cache_feedback, generations
+from llmops_langchain.storage.sweeping import swept
 
 __all__ = [
+    "ABOUT",
     "CROWDED",
     "JUDGE",
     "JUDGED",
@@ -28,6 +30,7 @@ __all__ = [
     "REFUTED",
     "UNJUDGED",
     "note",
+    "said_by",
 ]
 
 _rows = cache_feedback.c
@@ -83,17 +86,21 @@ JUDGE = (
 )
 
 
-def _free(*conditions: ColumnElement[bool]) -> Select[Any]:
-    """Rows that no other transaction holds on PostgreSQL: who skips the others cannot deadlock."""
-    return select(_rows.id).where(*conditions).limit(BATCH).with_for_update(skip_locked=True)
+UNJUDGED = swept(_rows.id, _of_space, _rows.correct.is_(None), _rows.ts <= bindparam("until"))
+OLD_LABELS = swept(_rows.id, _of_space, _of_pool, _rows.change <= bindparam("until"))
+_of_keys: BindParameter[Any] = bindparam("keys", expanding=True)
+ABOUT = delete(cache_feedback).where(
+    _of_space, or_(_rows.call_key.in_(_of_keys), _rows.matched.in_(_of_keys))
+)
 
 
-def _let_go(*conditions: ColumnElement[bool]) -> Delete:
-    return delete(cache_feedback).where(_rows.id.in_(_free(*conditions)))
-
-
-UNJUDGED = _let_go(_of_space, _rows.correct.is_(None), _rows.ts <= bindparam("until"))
-OLD_LABELS = _let_go(_of_space, _of_pool, _rows.change <= bindparam("until"))
+@cache
+def said_by(*, within_workspace: bool) -> Delete:
+    """What one person said."""
+    of_person = [_of_space, _rows.judged_by == bindparam("said_by")]
+    if within_workspace:
+        of_person.append(_rows.workspace == bindparam("of_workspace"))
+    return swept(_rows.id, *of_person)
 
 
 @cache

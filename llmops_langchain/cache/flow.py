@@ -9,6 +9,7 @@ from langchain_core.outputs import Generation
 
 from llmops_langchain.cache.call import Asking, Call
 from llmops_langchain.cache.codec import EXACT, decode_hit
+from llmops_langchain.cache.forgetting import Traces
 from llmops_langchain.cache.keeping import written
 from llmops_langchain.cache.lookups import Lookups
 from llmops_langchain.cache.match import Match
@@ -42,6 +43,7 @@ class Flow:
         semantic: Finds answers by meaning where no equal call was kept.
         tally: What is done is counted there.
         prices: What answers cost is read there.
+        traces: Whose call put an answer there.
         wait: Seconds a call waits for an equal one that is being made.
         clock: Returns seconds since the Unix epoch.
     """
@@ -53,11 +55,12 @@ class Flow:
         *,
         tally: Tally,
         prices: PriceBook | None,
+        traces: Traces,
         wait: float,
         clock: Clock,
     ) -> None:
         self._shelf, self._semantic, self._tally = shelf, semantic, tally
-        self._prices, self._clock = prices, clock
+        self._prices, self._traces, self._clock = prices, traces, clock
         self._turns = Turns(shelf, self._serving, self._looking, wait=wait)
         self._lookups: Lookups[_Missed] = Lookups()
 
@@ -184,7 +187,7 @@ class Flow:
             self._tally.add("refused")
             turn.land(None)
             return
-        entry = call.entry(value, self._clock())
+        entry = call.entry(value, self._clock(), self._traces.of(call.scope))
         kept = yield Blocking(partial(self._shelf.save, call.key, entry, seen=turn.seen))
         # Not before: who is given it may have tags to add to what is stored.
         turn.land(entry if kept else None)

@@ -13,11 +13,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from llmops_langchain.cache import index_statements as sql
 from llmops_langchain.cache.changes import Changes
-from llmops_langchain.cache.packing import Packer
 from llmops_langchain.cache.semantic_index import Outdated
-from llmops_langchain.cache.sql_statements import BATCH, advance
+from llmops_langchain.cache.sql_statements import advance
 from llmops_langchain.errors import DatabaseLockedError
 from llmops_langchain.storage import Database
+from llmops_langchain.storage.packing import Packer
+from llmops_langchain.storage.sweeping import BATCH, sweep
 
 __all__ = ["Change", "IndexRows", "Known", "Moment"]
 
@@ -270,8 +271,7 @@ class IndexRows:
             self._added[scope] = slack
 
     def _sweep(self, statement: Delete, values: Mapping[str, Any]) -> None:
-        while self.database.write((statement, values), lock_timeout=_PATIENCE) == [BATCH]:
-            pass
+        sweep(self.database, statement, lock_timeout=_PATIENCE, **values)
 
     def _shrink(self, scope: bytes, size: int, now: float) -> None:
         """Let the least recently used go until no more than that are left, unless others do."""

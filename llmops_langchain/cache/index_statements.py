@@ -28,8 +28,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import UserDefinedType
 
 from llmops_langchain.cache.changes import newer, number, upcoming
-from llmops_langchain.cache.sql_statements import BATCH
 from llmops_langchain.storage.schema import cache_entries, generations, semantic_vectors
+from llmops_langchain.storage.sweeping import BATCH
 
 __all__ = [
     "ABANDONED",
@@ -176,9 +176,10 @@ def keep(*, is_sqlite: bool) -> Insert:
 
 
 @cache
-def drop(*, is_sqlite: bool) -> Update:
-    """Empty rows, which stay for a while so that other processes see it."""
-    gone = _free(_of_scope, _known.key.in_(bindparam("gone", expanding=True)), _is_there)
+def drop(*, is_sqlite: bool, everywhere: bool = False) -> Update:
+    """Empty rows of a scope, or of all; they stay for a while so that other processes see it."""
+    where = _of_space if everywhere else _of_scope
+    gone = _free(where, _known.key.in_(bindparam("gone", expanding=True)), _is_there)
     return (
         update(semantic_vectors)
         .where(_known.id.in_(gone))

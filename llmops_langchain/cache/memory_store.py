@@ -104,6 +104,18 @@ class MemoryStore:
                 self._invalidated = {}
             return self._generation
 
+    def tagged(self, tags: Collection[str]) -> Collection[bytes]:
+        """The keys of the entries, fresh or stale, that have one of `tags`."""
+        with self._lock:
+            return [key for key, its in self._tags.items() if not its.isdisjoint(tags)]
+
+    def purge(self, *, now: float) -> int:
+        """Delete what has gone stale; how many entries that were."""
+        with self._lock:
+            stale = [key for key, entry in self._entries.items() if not entry.is_fresh(now)]
+            self._drop(stale)
+            return len(stale)
+
     def generation(self) -> int:
         """How often entries were invalidated or cleared."""
         return self._generation

@@ -155,6 +155,17 @@ local popped = redis.call('ZPOPMIN', ARGV[2], 500)
 for i = 1, #popped, 2 do opened(popped[i]) end
 return #popped
 """,
+    "tagged": """
+local tag, at = ARGV[2], tonumber(ARGV[3])
+local listed = redis.call('ZRANGE', root .. 't:' .. tag, at, at + 499)
+if #listed == 0 then return {} end
+local found = {#listed}
+for _, key in ipairs(listed) do
+  local marks = opened(key)
+  if marks and marks['#' .. tag] then table.insert(found, key) end
+end
+return found
+""",
     "generation": "return generation()",
     "claim": """
 local key, owner, now = ARGV[2], ARGV[3], tonumber(ARGV[4])

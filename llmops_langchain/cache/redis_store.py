@@ -135,6 +135,20 @@ class RedisStore:
                 pass
         return int(generation)
 
+    def tagged(self, tags: Collection[str]) -> Collection[bytes]:
+        """The keys of the entries that have one of `tags`."""
+        found = set[bytes]()
+        for tag in map(_bytes, tags):
+            at = 0
+            while page := self._run("tagged", tag, at):
+                at += int(page[0])
+                found.update(page[1:])
+        return found
+
+    def purge(self, *, now: float) -> int:  # noqa: ARG002 - of `Store`
+        """Nothing: entries leave the server when they expire."""
+        return 0
+
     def generation(self) -> int:
         """How often entries were invalidated or cleared, by anybody, from an unknown start."""
         return int(self._run("generation"))

@@ -16,6 +16,7 @@ from llmops_langchain.cache.calls import Calls
 from llmops_langchain.cache.explain import Explanation
 from llmops_langchain.cache.explaining import explained
 from llmops_langchain.cache.flow import Flow
+from llmops_langchain.cache.forgetting import Traces
 from llmops_langchain.cache.match import run_id_of
 from llmops_langchain.cache.naming import asked_model, parts_of
 from llmops_langchain.cache.options import (
@@ -23,7 +24,6 @@ from llmops_langchain.cache.options import (
     check_share,
     check_tags,
 )
-from llmops_langchain.cache.packing import Packer
 from llmops_langchain.cache.semantic_policy import (
     SemanticPolicy,
     check_policy,
@@ -40,11 +40,14 @@ from llmops_langchain.ledger import Share, current_scope
 from llmops_langchain.models import PriceBook
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.fork import on_fork
+from llmops_langchain.storage.kept import Done, Subject
+from llmops_langchain.storage.packing import Packer
 from llmops_langchain.wrapping import metadata_of
 
 if TYPE_CHECKING:
     from llmops_langchain.cache.calibration import Standing
     from llmops_langchain.cache.semantic import SemanticTier
+    from llmops_langchain.cache.semantic_upkeep import SemanticUpkeep
 
 __all__ = ["ResponseCache"]
 
@@ -112,6 +115,7 @@ class ResponseCache(BaseCache):
         check_not_negative(max_items=max_items, wait=wait)
         check_share(share)
         self._share, self._disabled, self._clock = share, disabled, clock
+        self._traces = Traces(encryption_keys)
         self._tally, packer = Tally(), Packer(encryption_keys)
         place = SqlStore(store) if isinstance(store, Database) else store
         self._shelf = Shelf(
@@ -124,15 +128,22 @@ class ResponseCache(BaseCache):
             threads=_THREADS_THAT_EMBED if semantic else _THREADS,
         )
         self._semantic = None
+        self._rows = store if isinstance(store, Database) else rows
+        self._holds_answers = isinstance(place, SqlStore)
         if semantic is not None and not disabled:
-            database = store if isinstance(store, Database) else rows
-            self._semantic = self._tier(semantic, database, place, packer, embeddings_dir)
+            self._semantic = self._tier(semantic, self._rows, place, packer, embeddings_dir)
         self.calls = Calls(
             ttl=ttl, share=share, semantic=self._semantic, tally=self._tally, disabled=disabled
         )
         """Names calls."""
         self.flow = Flow(
-            self._shelf, self._semantic, tally=self._tally, prices=prices, wait=wait, clock=clock
+            self._shelf,
+            self._semantic,
+            tally=self._tally,
+            prices=prices,
+            traces=self._traces,
+            wait=wait,
+            clock=clock,
         )
         """Answers them."""
         on_fork(self)
@@ -292,6 +303,44 @@ class ResponseCache(BaseCache):
             now=self._clock(),
         )
 
+    def maintain(self, now: float) -> Done:
+        """Delete what has gone stale: answers, and questions and evidence of the semantic tier.
+
+        Raises:
+            StorageError: If the store or the database cannot do it.
+        """
+        if self._disabled:
+            return {}
+        done = {"expired": self._shelf.purge(now=now)}
+        upkeep = self._upkeep()
+        return done if upkeep is None else {**done, **upkeep.maintain(now)}
+
+    def forget(self, whom: Subject) -> int:
+        """Delete the answers that a user's, or a conversation's, calls put here; how many rows.
+
+        Whoever was given one of them as a hit has left nothing here. The questions of these calls
+        go too, and what the user said of answers. It counts for calls that are being made as well:
+        their answers are not kept. The semantic tier need not be switched on.
+
+        Args:
+            whom: Of the same name in other workspaces answers may go too, which costs a call.
+
+        Raises:
+            StorageError: If the store or the database cannot do it.
+        """
+        if self._disabled:
+            return 0
+        tags = self._traces.to_forget(whom)
+        keys = self._shelf.tagged(tags)
+        self._shelf.invalidate(tags)
+        if (upkeep := self._upkeep()) is not None:
+            also = upkeep.forget(whom, keys, now=self._clock())
+        else:
+            also = 0 if self._semantic is None else self._semantic.forget(whom, keys)
+        if self._semantic is not None:
+            self._semantic.look_around()
+        return len(keys) + also
+
     def close(self) -> None:
         """Stop following what other processes invalidate; calls go on."""
         if self._semantic is not None:
@@ -319,6 +368,14 @@ class ResponseCache(BaseCache):
             embeddings_dir=embeddings_dir,
             clock=self._clock,
         )
+
+    def _upkeep(self) -> "SemanticUpkeep | None":
+        """For rows of the semantic tier, also those that another process left."""
+        if self._rows is None:
+            return None
+        from llmops_langchain.cache.semantic_upkeep import SemanticUpkeep
+
+        return SemanticUpkeep(self._rows, with_answers=self._holds_answers)
 
     def _by_meaning(self) -> "SemanticTier":
         if self._semantic is None:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
@@ -32,6 +32,7 @@ from llmops_langchain.cache.verifier import shipped_verifier
 from llmops_langchain.clock import Clock
 from llmops_langchain.embeddings import identity
 from llmops_langchain.errors import LLMOpsError
+from llmops_langchain.storage.kept import Subject
 from llmops_langchain.wrapping import CallParts
 
 __all__ = ["SemanticTier"]
@@ -185,6 +186,14 @@ class SemanticTier:
         """Forget every question; what was learnt about errors stays."""
         index = self._index("") if self._made is None else self._made.meaning.index
         index.clear()  # whoever embedded them
+
+    def forget(self, whom: Subject, keys: Collection[bytes]) -> int:
+        """Delete the evidence that is about somebody's answers, and every question in memory.
+
+        For a tier without a database: questions that are asked again are known again.
+        """
+        self.clear()
+        return self._evidence.forget(whom, keys)
 
     def look_around(self) -> None:
         """See what other processes did; called twice a second."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from llmops_langchain.cache.evidence_rows import EvidenceRows, MemoryEvidence
 from llmops_langchain.cache.index_statements import ORPHANS
 from llmops_langchain.cache.memory_index import MemoryIndex
-from llmops_langchain.cache.packing import Packer
 from llmops_langchain.cache.semantic import SemanticTier
 from llmops_langchain.cache.semantic_index import SemanticIndex
 from llmops_langchain.cache.semantic_policy import SemanticPolicy
@@ -19,6 +18,7 @@ from llmops_langchain.cache.store import Store
 from llmops_langchain.clock import Clock
 from llmops_langchain.embeddings import default_embeddings
 from llmops_langchain.storage import Database
+from llmops_langchain.storage.packing import Packer
 
 __all__ = ["tier_for"]
 

@@ -13,11 +13,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 from llmops_langchain.cache.breaker import Breaker
-from llmops_langchain.cache.packing import Packer
 from llmops_langchain.cache.recent import RecentAnswers
 from llmops_langchain.cache.store import Entry, Store
 from llmops_langchain.clock import Clock
 from llmops_langchain.storage.fork import on_fork
+from llmops_langchain.storage.packing import Packer
 from llmops_langchain.storage.types import new_id
 
 __all__ = ["Shelf"]
@@ -169,6 +169,22 @@ class Shelf:
             self._generation = self._store.invalidate(tags, now=self._clock())
         finally:
             self._recent = RecentAnswers(self._max_items)
+
+    def tagged(self, tags: Collection[str]) -> Collection[bytes]:
+        """The keys of the entries that have one of the tags.
+
+        Raises:
+            StorageError: If the store cannot say.
+        """
+        return self._store.tagged(tags)
+
+    def purge(self, *, now: float) -> int:
+        """Delete what has gone stale from the store; how many entries that were.
+
+        Raises:
+            StorageError: If the store cannot do it.
+        """
+        return self._store.purge(now=now)
 
     @property
     def is_away(self) -> bool:

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from llmops_langchain.cache.index_rows import IndexRows, Known
 from llmops_langchain.cache.mirrors import Mirrors
-from llmops_langchain.cache.packing import Packer
 from llmops_langchain.cache.semantic_index import Neighbour, Outdated
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.storage import Database
+from llmops_langchain.storage.packing import Packer
 
 __all__ = ["SqlIndex"]
 

@@ -11,8 +11,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from llmops_langchain.cache import sql_statements as sql
 from llmops_langchain.cache.store import Entry
 from llmops_langchain.errors import ConfigurationError, DatabaseLockedError
-from llmops_langchain.storage import Database
+from llmops_langchain.storage import Database, leases
 from llmops_langchain.storage.driver import Step
+from llmops_langchain.storage.sweeping import BATCH, sweep
 
 __all__ = ["SqlStore"]
 
@@ -66,7 +67,7 @@ class SqlStore:
             raise ConfigurationError(msg)
         self._database, self._space, self._max_bytes = database, space, max_bytes
         self._kind = f"cache:{space}"
-        self._into: sql.Into = sqlite.insert if database.is_sqlite else postgresql.insert
+        self._into: leases.Into = sqlite.insert if database.is_sqlite else postgresql.insert
         # Nobody knows what others added before: the first entry is a reason to look.
         self._added = max_bytes or 0
 
@@ -88,7 +89,7 @@ class SqlStore:
     ) -> bool:
         """Keep `entry` under `key`, and end `owner`'s claim on it; whether it was kept."""
         size = _ROW + len(entry.value) + len(entry.fingerprint)
-        end = [] if owner is None else [(sql.RELEASE, self._claim_of(key, owner))]
+        end = [] if owner is None else [(leases.RELEASE, self._claim_of(key, owner))]
         if self._max_bytes is not None and size > self._max_bytes:
             self._write(*end)
             return False
@@ -122,6 +123,17 @@ class SqlStore:
                 connection.execute(sql.DROP_TAGGED, {"space": self._space, "tag": tag})
         return generation
 
+    def tagged(self, tags: Collection[str]) -> Collection[bytes]:
+        """The keys of the entries, fresh or stale, that have one of `tags`."""
+        read = self._database.read
+        return {key for tag in tags for (key,) in read(sql.TAGGED, tag=tag, space=self._space)}
+
+    def purge(self, *, now: float) -> int:
+        """Delete what has gone stale; how many entries that were."""
+        for statement in (leases.STALE, sql.OLD_MARKS):
+            sweep(self._database, statement, now=now)
+        return sweep(self._database, sql.STALE_ENTRIES_OF, now=now, space=self._space)
+
     def generation(self) -> int:
         """How often entries were invalidated or cleared, by anybody."""
         row = self._database.read_one(sql.GENERATION, name=self._kind)
@@ -130,22 +142,22 @@ class SqlStore:
     def claim(self, key: bytes, owner: str, *, now: float, until: float) -> bool:
         """Whether `owner` alone may ask for the answer now: the claim is free, stale or its own."""
         claim = {"claim": self._name_of(key), "holder": owner, "now": now, "until": until}
-        return self._write((sql.claim(self._into), claim)) == [1]
+        return self._write((leases.claim(self._into), claim)) == [1]
 
     def renew(self, owner: str, *, until: float) -> None:
         """Let all claims of `owner` last until then."""
-        self._write((sql.RENEW, {"holder": owner, "kind": f"{self._kind}:", "until": until}))
+        self._write((leases.RENEW_ALL, {"holder": owner, "kind": f"{self._kind}:", "until": until}))
 
     def release(self, key: bytes, owner: str) -> None:
         """End the claim of `owner` on `key`, if it still has it."""
-        self._write((sql.RELEASE, self._claim_of(key, owner)))
+        self._write((leases.RELEASE, self._claim_of(key, owner)))
 
     def touch(self, keys: Collection[bytes], *, now: float) -> None:
         """Note that these entries were used, so that others are let go first."""
         used = list(keys)
         with self._database.begin(lock_timeout=_PATIENCE) as connection:
-            for at in range(0, len(used), sql.BATCH):
-                some = {"used": used[at : at + sql.BATCH], "now": now}
+            for at in range(0, len(used), BATCH):
+                some = {"used": used[at : at + BATCH], "now": now}
                 connection.execute(sql.TOUCH, some)
 
     def newest(self, limit: int) -> Sequence[Entry]:
@@ -213,7 +225,7 @@ class SqlStore:
         return f"{self._kind}:{key.hex()}"
 
     def _claim_of(self, key: bytes, owner: str) -> dict[str, Any]:
-        return {"claim": self._name_of(key), "owner": owner}
+        return {"claim": self._name_of(key), "holder": owner}
 
     def _look_after(self, key: bytes, size: int, now: float) -> None:
         """Now and then make room; whoever holds the write lock just then may go first."""
@@ -221,7 +233,7 @@ class SqlStore:
         try:
             # Keys are hashes: this is one entry in 256, and no counter to share.
             if key[-1] == 0:
-                self._sweep(now, sql.STALE_ENTRIES, sql.STALE_LEASES, sql.OLD_MARKS)
+                self._sweep(now, sql.STALE_ENTRIES, leases.STALE, sql.OLD_MARKS)
             if self._max_bytes is not None and self._added * _SHARE >= self._max_bytes:
                 self._added = 0
                 self._sweep(now, sql.STALE_ENTRIES)
@@ -231,8 +243,7 @@ class SqlStore:
 
     def _sweep(self, now: float, *statements: Delete) -> None:
         for statement in statements:
-            while self._write((statement, {"now": now})) == [sql.BATCH]:
-                pass
+            sweep(self._database, statement, lock_timeout=_PATIENCE, now=now)
 
     def _shrink_to(self, size: int) -> None:
         """Let the least recently used go until the others take no more than that."""

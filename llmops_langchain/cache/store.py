@@ -65,6 +65,12 @@ class Store(Protocol):
     def invalidate(self, tags: Collection[str], *, now: float) -> int:
         """Drop the entries that have one of `tags`; the generation after it."""
 
+    def tagged(self, tags: Collection[str]) -> Collection[bytes]:
+        """The keys of the entries, fresh or stale, that have one of `tags`."""
+
+    def purge(self, *, now: float) -> int:
+        """Delete what has gone stale; how many entries that were."""
+
     def generation(self) -> int:
         """How often entries were invalidated or cleared, by anybody."""
 

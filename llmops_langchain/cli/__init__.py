@@ -8,6 +8,8 @@ from typer.core import TyperGroup
 from llmops_langchain import __version__
 from llmops_langchain.cli import db
 from llmops_langchain.cli.demo import demo
+from llmops_langchain.cli.doctor import doctor
+from llmops_langchain.cli.maintain import maintain
 from llmops_langchain.cli.report import report
 from llmops_langchain.errors import LLMOpsError
 
@@ -35,6 +37,8 @@ app = typer.Typer(
 app.add_typer(db.app, name="db")
 app.command()(demo)
 app.command()(report)
+app.command()(doctor)
+app.command()(maintain)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it with the flag's value

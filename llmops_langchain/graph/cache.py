@@ -19,15 +19,17 @@ from pydantic import BaseModel
 from typing_extensions import override
 
 from llmops_langchain.cache.breaker import Breaker
+from llmops_langchain.cache.forgetting import Traces
 from llmops_langchain.cache.options import checked_ttl
-from llmops_langchain.cache.packing import Packer
 from llmops_langchain.cache.sql_store import SqlStore
 from llmops_langchain.cache.stats import CacheStats, Tally
 from llmops_langchain.cache.store import Entry, Store
 from llmops_langchain.clock import Clock, system_clock
-from llmops_langchain.ledger import current_scope
+from llmops_langchain.ledger import Scope, current_scope
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.fork import on_fork
+from llmops_langchain.storage.kept import Done, Subject
+from llmops_langchain.storage.packing import Packer
 from llmops_langchain.storage.types import new_id
 from llmops_langchain.wrapping import digest
 
@@ -53,6 +55,8 @@ class _Run:
     """Under what its result is kept."""
     seen: int | None
     """The store's generation when it began; `None` if the store could not say."""
+    traces: frozenset[str]
+    """By which the result is found when its user, or its conversation, is forgotten."""
 
 
 class SqlNodeCache(BaseCache[Any]):
@@ -110,6 +114,7 @@ class SqlNodeCache(BaseCache[Any]):
         self._store = SqlStore(store, space="nodes") if isinstance(store, Database) else store
         self._ttl, self._disabled, self._clock = checked_ttl(ttl), disabled, clock
         self._packer, self._breaker = Packer(encryption_keys), Breaker(clock)
+        self._traces = Traces(encryption_keys)
         self._has_tenants = False
         self.after_fork()
         on_fork(self)
@@ -122,12 +127,12 @@ class SqlNodeCache(BaseCache[Any]):
     @override
     def get(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
         """The fresh results among `keys`; what is missing is left out."""
-        return self._find(keys, _workspace())
+        return self._find(keys, _scope())
 
     @override
     async def aget(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
         """`get` in a worker thread."""
-        return await run_in_executor(None, self._find, keys, _workspace())
+        return await run_in_executor(None, self._find, keys, _scope())
 
     @override
     def set(self, pairs: Mapping[FullKey, tuple[Any, int | None]]) -> None:
@@ -161,12 +166,32 @@ class SqlNodeCache(BaseCache[Any]):
         """`clear` in a worker thread."""
         await run_in_executor(None, self.clear, namespaces)
 
+    def maintain(self, now: float) -> Done:
+        """Delete the results that have gone stale; `StorageError` if the store cannot do it."""
+        return {} if self._disabled else {"expired": self._store.purge(now=now)}
+
+    def forget(self, whom: Subject) -> int:
+        """Delete the results of nodes that ran for a user or in a conversation; how many.
+
+        Of the same name in other workspaces results may go too.
+
+        Raises:
+            StorageError: If the store cannot do it.
+        """
+        if self._disabled:
+            return 0
+        tags = self._traces.to_forget(whom)
+        found = self._store.tagged(tags)
+        self._store.invalidate(tags, now=self._clock())
+        return len(found)
+
     def stats(self) -> CacheStats:
         """What this cache did in this process."""
         return self._tally.stats()
 
-    def _find(self, keys: Sequence[FullKey], workspace: str) -> dict[FullKey, Any]:
+    def _find(self, keys: Sequence[FullKey], scope: Scope) -> dict[FullKey, Any]:
         found: dict[FullKey, Any] = {}
+        workspace = scope.workspace or ""
         missing: list[tuple[str, bytes]] = []
         for key in () if self._disabled else keys:
             name = _name(workspace, key)
@@ -178,9 +203,9 @@ class SqlNodeCache(BaseCache[Any]):
                 found[key] = read[0]
         if missing:
             self._has_tenants |= bool(workspace)
-            seen = self._safely(self._store.generation)
+            seen, traces = self._safely(self._store.generation), self._traces.of(scope)
             for text, name in missing:
-                self._running.begin(text, _Run(name=name, seen=seen))
+                self._running.begin(text, _Run(name=name, seen=seen, traces=traces))
         return found
 
     def _load(self, name: bytes) -> tuple[Any] | None:
@@ -198,7 +223,7 @@ class SqlNodeCache(BaseCache[Any]):
         body = self._written(value)
         kept = False
         if run is not None and run.seen is not None and body is not None:
-            tags = frozenset((_tag(key[0]),))
+            tags = run.traces | {_tag(key[0])}
             kept = bool(self._safely(partial(self._put, run, body, tags, ttl)))
         self._tally.add("stored" if kept else "refused")
 
@@ -221,10 +246,11 @@ class SqlNodeCache(BaseCache[Any]):
         LangGraph looks every node up. Should that change, a thread without a scope must not give
         a tenant's result to those without one.
         """
-        workspace = _workspace()
-        if self._has_tenants and not workspace:
+        scope = _scope()
+        if self._has_tenants and not scope.workspace:
             return None
-        return _Run(name=_name(workspace, key), seen=self._safely(self._store.generation))
+        name, seen = _name(scope.workspace or "", key), self._safely(self._store.generation)
+        return _Run(name=name, seen=seen, traces=self._traces.of(scope))
 
     def _written(self, value: Any) -> bytes | None:
         try:
@@ -282,12 +308,12 @@ def _digest(*parts: str) -> bytes:
     return digest(part.encode("utf-8", "surrogatepass") for part in parts)
 
 
-def _workspace() -> str:
+def _scope() -> Scope:
     """Whose node it is, as far as the caller's context and the loop that asks can tell."""
     scope = current_scope()
-    if scope.workspace is None:
+    if None in (scope.workspace, scope.user, scope.thread):
         scope = scope.filled_from(_metadata())
-    return scope.workspace or ""
+    return scope
 
 
 def _metadata() -> Mapping[str, Any]:

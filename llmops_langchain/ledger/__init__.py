@@ -15,6 +15,7 @@ from llmops_langchain.ledger.event import (
 from llmops_langchain.ledger.ledger import Durability, Ledger
 from llmops_langchain.ledger.prices import StoredPrices, UnpricedModel
 from llmops_langchain.ledger.reservations import Amount, Governed, Reservations
+from llmops_langchain.ledger.retention import EventRows
 from llmops_langchain.ledger.scope import Scope, Share, current_scope, holding, track
 from llmops_langchain.ledger.slices import Slices
 
@@ -32,6 +33,7 @@ __all__ = [
     "CacheTier",
     "Durability",
     "Event",
+    "EventRows",
     "Governed",
     "Ledger",
     "Period",

@@ -27,6 +27,7 @@ from llmops_langchain.ledger.budget_alerts import (
     take_untold,
     told_alerts,
 )
+from llmops_langchain.ledger.budget_forgetting import forget_person
 from llmops_langchain.ledger.budget_rows import (
     Sums,
     forget_billed,
@@ -46,6 +47,7 @@ from llmops_langchain.ledger.reservations import Reservations
 from llmops_langchain.ledger.scope import Scope
 from llmops_langchain.models import dollars
 from llmops_langchain.storage import Database
+from llmops_langchain.storage.kept import Subject
 from llmops_langchain.storage.schema import budget_alerts, budget_windows, budgets, events
 from llmops_langchain.storage.types import new_id
 
@@ -240,6 +242,11 @@ class Budgets:
             "alerts told": len(untold),
             "reservations forgotten": forgotten,
         }
+
+    def forget(self, whom: Subject) -> int:
+        """Delete a person's own budgets, and the name from what is set aside; how many rows."""
+        with self._database.begin() as connection:
+            return forget_person(connection, whom)
 
     async def aset(self, budget: Budget) -> BudgetStatus:
         """`set` in a worker thread."""

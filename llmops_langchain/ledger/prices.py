@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 _NAME = "prices"  # of the counter of changes
 _DAY = 86_400.0
+_PATIENCE = 10.0  # seconds that `close` waits for a first look that is under way
 _AMOUNTS = ("input", "output", "cached", "written")
 
 _GENERATION = select(generations.c.value).where(generations.c.name == bindparam("name"))
@@ -118,6 +119,7 @@ class StoredPrices(PriceBook):
     def after_fork(self) -> None:
         super().after_fork()
         self._watch: threading.Event | None = None
+        self._reader: threading.Thread | None = None
         self._looked = -inf
         if self._alone and self._seen is not None:
             self._seen = 0  # the child's database in memory is empty; what is known here holds
@@ -131,6 +133,15 @@ class StoredPrices(PriceBook):
         self._prepare()
         self.refresh()
         return super().list()
+
+    def read_ahead(self) -> None:
+        """Begin to read them in a thread, so that the first look-up does not wait; at once over.
+
+        An event loop is then not held up when the tables are still to be made.
+        """
+        if not self._tried and self._reader is None:
+            self._reader = threading.Thread(target=self._prepare, name="llmops-prices", daemon=True)
+            self._reader.start()
 
     def refresh(self, *, max_age: float = 0.0) -> None:
         """Take in what other processes changed, by one small query; nothing before the first use.
@@ -166,6 +177,8 @@ class StoredPrices(PriceBook):
     def close(self) -> None:
         """End the thread; call it before the database is closed. Prices are known as before."""
         self._closed = True
+        if self._reader is not None:
+            self._reader.join(_PATIENCE)
         if self._watch is not None:
             self._watch.set()
 

@@ -58,7 +58,9 @@ class Slices:
     ) -> None:
         self._reservations, self._ledger, self._size = reservations, ledger, size
         self._clock = clock
-        self.after_fork()
+        self._lock = threading.Lock()
+        self._at_hand: dict[tuple[Window, ...], _Slice] = {}
+        self._by_id: dict[UUID, _Slice] = {}
         ledger.listen(self._settle)
         on_fork(self)
 
@@ -128,9 +130,7 @@ class Slices:
 
     def after_fork(self) -> None:
         """Leave the parent's slices to the parent."""
-        self._lock = threading.Lock()
-        self._at_hand: dict[tuple[Window, ...], _Slice] = {}
-        self._by_id: dict[UUID, _Slice] = {}
+        self._lock, self._at_hand, self._by_id = threading.Lock(), {}, {}
 
     def _settle(self, event: Event) -> None:
         """What a call drew and did not spend is free again."""

@@ -18,11 +18,11 @@ from typing_extensions import override
 from llmops_langchain import Database
 from llmops_langchain.cache import index_rows
 from llmops_langchain.cache.memory_index import MemoryIndex
-from llmops_langchain.cache.packing import Packer
 from llmops_langchain.cache.semantic_index import Outdated, SemanticIndex
 from llmops_langchain.cache.sql_index import SqlIndex
 from llmops_langchain.embeddings import unit
 from llmops_langchain.errors import ConfigurationError
+from llmops_langchain.storage.packing import Packer
 
 NOW = FakeClock().now
 SCOPE, ANOTHER = b"s" * 32, b"t" * 32

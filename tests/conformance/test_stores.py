@@ -109,6 +109,17 @@ class TestEntries:
         assert store.get(KEY).is_fresh(1e300)
 
 
+class TestPurge:
+    def test_what_is_stale_goes_and_the_rest_stays(self, store: Store, other: Store) -> None:
+        store.put(KEY, entry(b"1", "a", expires_at=NOW + 60))
+        store.put(OTHER, entry(b"2", expires_at=NOW + 61))
+        store.put(THIRD, entry(b"3"))
+        assert other.purge(now=NOW + 60) == (0 if isinstance(store, RedisStore) else 1)
+        assert isinstance(store, RedisStore) or store.get(KEY) is None
+        assert store.get(OTHER).value == b"2"
+        assert store.get(THIRD).value == b"3"
+
+
 class TestTags:
     def test_invalidation_drops_the_entries_with_the_tag(self, store, other) -> None:
         store.put(KEY, entry(b"1", "a"))
@@ -116,6 +127,31 @@ class TestTags:
         store.put(THIRD, entry(b"3"))
         other.invalidate(["a"], now=NOW)
         assert [store.get(key) is None for key in (KEY, OTHER, THIRD)] == [True, False, False]
+
+    def test_the_keys_of_a_tag_are_told(self, store: Store, other: Store) -> None:
+        store.put(KEY, entry(b"1", "a", "b"))
+        store.put(OTHER, entry(b"2", "b"))
+        store.put(THIRD, entry(b"3", "c"))
+        assert set(other.tagged(["a", "b"])) == {KEY, OTHER}
+        assert set(other.tagged(["b", "never"])) == {KEY, OTHER}
+        assert list(store.tagged([])) == []
+
+    def test_an_entry_has_the_tags_it_was_kept_with_last(self, store: Store) -> None:
+        store.put(KEY, entry(b"1", "a"))
+        store.put(KEY, entry(b"2", "b"))
+        store.tag(KEY, ["c"])
+        assert [list(store.tagged([tag])) for tag in "abc"] == [[], [KEY], [KEY]]
+
+    def test_more_keys_than_fit_on_a_page_are_told(self, store: Store) -> None:
+        keys = {number.to_bytes(32, "big") for number in range(1_100)}
+        for key in keys:
+            store.put(key, entry(b"", "a"))
+        assert set(store.tagged(["a"])) == keys
+
+    def test_what_was_invalidated_has_no_tag(self, store: Store) -> None:
+        store.put(KEY, entry(b"1", "a"))
+        store.invalidate(["a"], now=NOW)
+        assert list(store.tagged(["a"])) == []
 
     def test_any_of_several_tags_is_enough(self, store: Store) -> None:
         store.put(KEY, entry(b"1", "a", "b"))
@@ -401,6 +437,12 @@ class TestSpaces:
         store.claim(KEY, "me", now=NOW, until=NOW + 30)
         assert (nodes.get(KEY), nodes.newest(9)) == (None, [])
         assert nodes.claim(KEY, "you", now=NOW, until=NOW + 30)
+
+    def test_they_tell_and_purge_entries_of_their_own(self, store, nodes) -> None:
+        nodes.put(KEY, entry(b"1", "a", expires_at=NOW + 60))
+        assert list(store.tagged(["a"])) == []
+        assert store.purge(now=NOW + 60) == 0
+        assert nodes.get(KEY) is not None
 
     def test_a_change_of_one_leaves_the_other(self, store, nodes) -> None:
         nodes.put(KEY, entry(b"1", "a"))

@@ -20,7 +20,6 @@ from unit_tests.storage.processes import run
 from llmops_langchain import Database
 from llmops_langchain.cache import index_rows, mirrors
 from llmops_langchain.cache.index_rows import IndexRows
-from llmops_langchain.cache.packing import Packer
 from llmops_langchain.cache.semantic_index import SemanticIndex
 from llmops_langchain.cache.sql_index import SqlIndex
 from llmops_langchain.embeddings import unit
@@ -29,6 +28,7 @@ from llmops_langchain.errors import (
     DatabaseLockedError,
     DatabaseUnavailableError,
 )
+from llmops_langchain.storage.packing import Packer
 from llmops_langchain.storage.schema import semantic_vectors
 
 SCOPE, ANOTHER = b"s" * 32, b"t" * 32
@@ -608,7 +608,7 @@ def test_calls_in_any_order_at_once_never_deadlock(database: Database, monkeypat
 _INDEX = """
     import numpy as np
     from llmops_langchain.cache import index_rows
-    from llmops_langchain.cache.packing import Packer
+    from llmops_langchain.storage.packing import Packer
     from llmops_langchain.cache.sql_index import SqlIndex
     from llmops_langchain.embeddings import unit
     from llmops_langchain.storage import Database

@@ -229,7 +229,8 @@ def test_stale_entries_claims_and_marks_are_swept_now_and_then(store, database: 
     store.put(SWEEPING, entry(at=DAY))
     assert {found for (found,) in database.read(KEYS)} == {key(0), SWEEPING}
     assert database.read(select(leases.c.owner)) == [("here",)]
-    assert database.read(select(generations.c.name)) == [("cache:answers",)]
+    ours = select(generations.c.name).where(generations.c.name.like("cache:%"))
+    assert database.read(ours) == [("cache:answers",)]
 
 
 def test_the_mark_of_a_tag_stays_for_a_day(store: Store) -> None:

@@ -6,10 +6,13 @@ from uuid import uuid4
 
 import pytest
 from conftest import FakeClock
+from sqlalchemy import select
 
 from llmops_langchain import Budget, ConfigurationError, Database, Event, Ledger, NotFoundError
 from llmops_langchain.errors import BudgetExceededError, UnscopedCallError
 from llmops_langchain.ledger import LLM_CALL, Amount, Budgets, Reservations, Scope
+from llmops_langchain.storage.kept import Subject
+from llmops_langchain.storage.schema import reservations
 
 DOLLAR = 10**9
 CENT = DOLLAR // 100
@@ -377,6 +380,21 @@ def test_without_anybody_to_tell_alerts_go_to_the_log(books: Books, caplog) -> N
     books.budgets.set(Budget(project="p", limit="0.10"))
     books.call(5 * CENT)
     assert "project 'p' has reached 50 % of its budget" in caplog.text
+
+
+def test_a_person_is_forgotten_and_the_sums_stay(books: Books, database: Database) -> None:
+    for budget in (Budget(user="mira", limit=1), Budget(project="p", limit=1)):
+        books.budgets.set(budget)
+    books.reserve(5, user="mira", thread="t")
+    books.reserve(5, user="jonas")
+    assert books.budgets.forget(Subject(user="mira")) == 2
+    assert [each.budget.name for each in books.budgets.list()] == ["project 'p'"]
+    with database.begin(read_only=True) as connection:
+        told = " ".join(connection.execute(select(reservations.c.about)).scalars())
+    assert "mira" not in told
+    assert "jonas" in told
+    assert books.budgets.get(project="p").reserved == Decimal("0.1")
+    assert books.budgets.forget(Subject(thread="t")) == 0
 
 
 async def test_the_async_methods_do_the_same(books: Books) -> None:

@@ -10,8 +10,8 @@ from cryptography.fernet import Fernet
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from llmops_langchain.cache.packing import _MAX_BYTES, _ZSTD, Packer, _checksum
 from llmops_langchain.errors import ConfigurationError, MissingExtraError
+from llmops_langchain.storage.packing import _MAX_BYTES, _ZSTD, Packer, _checksum
 
 FIRST, SECOND = (Fernet.generate_key().decode() for _ in range(2))
 PLAIN, SEALED = Packer(), Packer([FIRST])
