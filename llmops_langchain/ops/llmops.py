@@ -1,14 +1,20 @@
-"""The place where the parts meet: one database, one ledger, one price book for all of them."""
+"""The parts of one app, under one name."""
 
 import asyncio
-import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import replace
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
+from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable
 
@@ -16,26 +22,35 @@ from llmops_langchain.analytics import Analytics
 from llmops_langchain.cache import (
     CacheOptions,
     RedisStore,
-    ResponseCache,
     SemanticPolicy,
     Sources,
-    Store,
     cache_options,
     cached,
-    store_for,
 )
-from llmops_langchain.callbacks import UsageCallbackHandler, attached
+from llmops_langchain.callbacks import (
+    BudgetGate,
+    Conventions,
+    OnFull,
+    OpenTelemetryExport,
+    WhenFull,
+    attached,
+    guarded,
+    track_embeddings,
+)
 from llmops_langchain.clock import Clock, system_clock
-from llmops_langchain.graph import SqlNodeCache, trim_node
-from llmops_langchain.ledger import Ledger, Scope, Share, track
+from llmops_langchain.errors import MissingExtraError, StorageError
+from llmops_langchain.graph import trim_node
+from llmops_langchain.ledger import Scope, Share, track
 from llmops_langchain.memory import ContextWindow, Strategy, recorder
-from llmops_langchain.models import PriceBook
+from llmops_langchain.ops.parts import made_of
 from llmops_langchain.settings import Settings
-from llmops_langchain.storage import Database
+from llmops_langchain.storage.kept import Subject
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
 
 __all__ = ["LLMOps"]
-
-logger = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=Runnable[Any, Any])
 
@@ -81,41 +96,20 @@ class LLMOps:
         if Settings.from_env({_SWITCH: os.environ.get(_SWITCH, "")}).disabled:
             self.settings = replace(self.settings, disabled=True)  # whatever the code says
         self._clock = clock
-        self.database = Database(
-            url,
-            schema=self.settings.db_schema,
-            auto_migrate=self.settings.auto_migrate,
-            lock_timeout=self.settings.lock_timeout,
-        )
-        self.ledger = Ledger(
-            self.database,
-            durability=self.settings.durability,
-            journal_dir=self.settings.journal_dir,
-            disabled=self.settings.disabled,
-        )
-        self.prices = PriceBook(clock=clock)
+        self._parts = parts = made_of(url, self.settings, semantic, clock=clock)
+        self.database, self.ledger = parts.database, parts.ledger
+        self.prices = parts.prices
         """What models cost; `prices.set(…)` for the ones you host or have a contract for."""
-        # The price data takes a quarter of a second to load: now, not inside the first call.
-        self.prices.rates("")
-        self._may_write = bool(self.settings.encryption_key) or not self.settings.require_encryption
-        if not self._may_write:
-            logger.warning(
-                "`require_encryption` is set and there is no `encryption_key`: "
-                "answers are kept in this process' memory alone"
-            )
-        self._stores: list[Store] = []
-        self.cache = self._response_cache(semantic)
+        self.cache = parts.cache
         """For `set_llm_cache(ops.cache)`, where the code that makes the model cannot be touched."""
-        self.node_cache = SqlNodeCache(
-            self._store("nodes"),
-            ttl=self.settings.cache_ttl,
-            encryption_keys=self.settings.encryption_key,
-            disabled=self.settings.disabled,
-            clock=clock,
-        )
+        self.node_cache = parts.node_cache
         """For `graph.compile(cache=ops.node_cache)`: results of nodes that have a `CachePolicy`."""
-        self.usage = UsageCallbackHandler(self.ledger, self.prices, clock=clock)
+        self.usage = parts.usage
         """For `config={"callbacks": [ops.usage]}`, where `track` cannot be used."""
+        self.contents = parts.contents
+        """Prompts and answers, with `Settings(capture_content=True)`: `contents.read(run_id)`."""
+        self.budgets = parts.budgets
+        """What may be spent: `budgets.set(Budget(project="p", limit="20", period="month"))`."""
         self.analytics = Analytics(self.database, clock=clock)
 
     @contextmanager
@@ -164,6 +158,137 @@ class LLMOps:
             ConfigurationError: If there is no chat model to wrap.
         """
         return model if self.settings.disabled else cached(model, self.cache)
+
+    def guard(
+        self,
+        model: M,
+        *,
+        on_full: OnFull = "raise",
+        timeout: float = 60.0,
+        downgrade_to: BaseChatModel | str | None = None,
+    ) -> M:
+        """A copy of `model`, of the same class, that asks the budgets before each call.
+
+        What the call may cost is set aside in every hard budget of its scope at once, and settled
+        with what it did cost.
+
+        Args:
+            model: A chat model, or a binding around one; or a text model.
+            on_full: With no room in a budget: `"raise"`, or `"wait"` until calls under way have
+                cost less than was set aside for them.
+            timeout: Seconds to wait at most.
+            downgrade_to: A cheaper chat model to ask when there is no room for this one.
+
+        Raises:
+            ConfigurationError: If there is no model to wrap, or an argument makes no sense.
+        """
+        if self.settings.disabled:
+            return model
+        cheaper = None if downgrade_to is None else self.guard(_chat_model(downgrade_to))
+        full = WhenFull(action=on_full, timeout=timeout, instead=cheaper)
+        return guarded(model, self._parts.gate, full)
+
+    def wrap(self, model: M | str, *, on_full: OnFull = "raise", timeout: float = 60.0) -> M:
+        """`cached` and `guard` in the one right order: hits are free, the rest asks the budgets.
+
+        Args:
+            model: As for `cached`; or a name such as `"openai:gpt-5-mini"` (`[agents]`).
+            on_full: As for `guard`.
+            timeout: As for `guard`.
+
+        Raises:
+            ConfigurationError: If there is no model to wrap.
+            MissingExtraError: If `model` is a name and LangChain is not installed.
+        """
+        made = cast("M", _chat_model(model)) if isinstance(model, str) else model
+        return self.cached(self.guard(made, on_full=on_full, timeout=timeout))
+
+    def budget_gate(self, *, on_full: OnFull = "raise", timeout: float = 60.0) -> BudgetGate:
+        """A rate limiter that asks the budgets, for a model that cannot be wrapped.
+
+        Args:
+            on_full: As for `guard`.
+            timeout: As for `guard`.
+
+        Raises:
+            ConfigurationError: If an argument makes no sense.
+        """
+        parts, full = self._parts, WhenFull(action=on_full, timeout=timeout)
+        return BudgetGate(parts.gate, parts.reservations, parts.ledger, full=full)
+
+    def track_embeddings(self, embeddings: Embeddings) -> Embeddings:
+        """The same embedder, each of whose calls is recorded with its tokens and its price."""
+        if self.settings.disabled:
+            return embeddings
+        return track_embeddings(embeddings, self.ledger, self.prices, clock=self._clock)
+
+    def export_otel(
+        self,
+        tracer_provider: "TracerProvider | None" = None,
+        meter_provider: "MeterProvider | None" = None,
+        *,
+        conventions: Conventions = "1.41",
+        include_user: bool = False,
+    ) -> None:
+        """Send a span and metrics for each model call, embedding and tool run, never their text.
+
+        Args:
+            tracer_provider: Takes the spans; by default OpenTelemetry's global one.
+            meter_provider: Takes the metrics; by default the global one.
+            conventions: Whose names: OpenTelemetry's GenAI conventions by version.
+            include_user: Let spans name the user.
+
+        Raises:
+            MissingExtraError: If OpenTelemetry is not installed (`[otel]`).
+        """
+        self.ledger.listen(
+            OpenTelemetryExport(
+                tracer_provider, meter_provider, conventions=conventions, include_user=include_user
+            )
+        )
+
+    def maintain(self, now: float | None = None) -> dict[str, dict[str, int]]:
+        """One round of housekeeping, unless another process is at it: `llmops maintain`.
+
+        Settles calls nobody heard of again, tells alerts that were not told, and deletes what is
+        past its retention.
+
+        Args:
+            now: UTC seconds since the Unix epoch; by default what the clock says.
+
+        Returns:
+            What each part did, by part; nothing if another process has the turn.
+
+        Raises:
+            StorageError: If the database does not answer.
+        """
+        if self.settings.disabled:
+            return {}
+        self.flush()
+        return self._parts.maintenance.run(now)
+
+    def forget(
+        self, *, user: str | None = None, thread: str | None = None, workspace: str | None = None
+    ) -> dict[str, int]:
+        """Forget a person, or one conversation, in every part; figures stay, without the name.
+
+        Args:
+            user: Whom.
+            thread: Or which conversation: its `thread_id`.
+            workspace: Of this tenant alone.
+
+        Returns:
+            How many rows that touched, by part.
+
+        Raises:
+            ConfigurationError: If not exactly one of `user` and `thread` is named.
+            StorageError: If a part could not do it; the others have.
+        """
+        whom = Subject(user=user, thread=thread, workspace=workspace)
+        if self.settings.disabled:
+            return {}
+        self.flush()
+        return self._parts.maintenance.forget(whom)
 
     def cache_options(
         self,
@@ -255,7 +380,11 @@ class LLMOps:
         """Flush and close the database. If it is away, the journal keeps the events."""
         self.cache.close()  # a judge at work may still ask a model
         self.ledger.close()
-        for store in self._stores:
+        if self._parts.slices is not None:
+            with suppress(StorageError):  # they are given back when their lease is long over
+                self._parts.slices.close()
+        self.prices.close()
+        for store in self._parts.stores:
             if isinstance(store, RedisStore):
                 store.close()
         self.database.close()
@@ -264,37 +393,18 @@ class LLMOps:
         """`close` in a worker thread."""
         await asyncio.to_thread(self.close)
 
-    def _response_cache(self, semantic: SemanticPolicy | None) -> ResponseCache:
-        settings = self.settings
-        return ResponseCache(
-            self._store("answers"),
-            ttl=settings.cache_ttl,
-            max_items=settings.cache_max_items,
-            share=settings.cache_share,
-            wait=settings.cache_wait,
-            encryption_keys=settings.encryption_key,
-            prices=self.prices,
-            semantic=semantic,
-            rows=self.database if self._may_write else None,
-            embeddings_dir=settings.embeddings_dir,
-            disabled=settings.disabled,
-            clock=self._clock,
-        )
-
-    def _store(self, space: str) -> Store:
-        settings = self.settings
-        store = store_for(
-            self.database,
-            url=settings.cache_url,
-            space=space,
-            max_bytes=settings.cache_max_bytes,
-            may_write=self._may_write,
-        )
-        self._stores.append(store)
-        return store
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _chat_model(model: BaseChatModel | str) -> BaseChatModel:
+    if not isinstance(model, str):
+        return model
+    try:
+        from langchain.chat_models import init_chat_model
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "langchain", extra="agents") from error
+    return init_chat_model(model)

@@ -1,0 +1,181 @@
+"""Which part is made of which: one database, one ledger, one price book for all of them."""
+
+import logging
+from dataclasses import dataclass
+
+from llmops_langchain.cache import ResponseCache, SemanticPolicy, Store, store_for
+from llmops_langchain.callbacks import Contents, UsageCallbackHandler
+from llmops_langchain.callbacks.gate import Gate
+from llmops_langchain.clock import Clock
+from llmops_langchain.graph import SqlNodeCache
+from llmops_langchain.ledger import (
+    Budgets,
+    EventRows,
+    Ledger,
+    Reservations,
+    Slices,
+    StoredPrices,
+)
+from llmops_langchain.models import nano_dollars
+from llmops_langchain.settings import Settings
+from llmops_langchain.storage import Database
+from llmops_langchain.storage.kept import Kept, Maintenance
+
+__all__ = ["Parts", "made_of"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything that one `LLMOps` works with."""
+
+    database: Database
+    ledger: Ledger
+    prices: StoredPrices
+    cache: ResponseCache
+    node_cache: SqlNodeCache
+    stores: tuple[Store, ...]
+    usage: UsageCallbackHandler
+    contents: Contents
+    reservations: Reservations
+    budgets: Budgets
+    slices: Slices | None
+    gate: Gate
+    maintenance: Maintenance
+
+
+def made_of(
+    url: str, settings: Settings, semantic: SemanticPolicy | None, *, clock: Clock
+) -> Parts:
+    """Make the parts; nothing is opened.
+
+    Raises:
+        ConfigurationError: If the URL or a setting cannot be honoured.
+        MissingExtraError: If the driver of the database is not installed.
+    """
+    database = Database(
+        url,
+        schema=settings.db_schema,
+        auto_migrate=settings.auto_migrate,
+        lock_timeout=settings.lock_timeout,
+    )
+    ledger = Ledger(
+        database,
+        durability=settings.durability,
+        journal_dir=settings.journal_dir,
+        disabled=settings.disabled,
+    )
+    # Disabled, nothing is opened: a look-up would read the prices that were set.
+    of_prices = Database("sqlite://") if settings.disabled else database
+    prices = StoredPrices(of_prices, fallback=settings.fallback_price, clock=clock)
+    # The price data takes a quarter of a second to load: now, not inside the first call.
+    prices.preload()
+    cache, node_cache, stores = _caches(database, prices, settings, semantic, clock=clock)
+    contents = Contents(
+        database,
+        encryption_keys=settings.encryption_key,
+        retention=settings.content_retention,
+        at_once=settings.durability == "commit",
+        clock=clock,
+    )
+    ledger.flush_too(contents.flush)
+    capture = contents.capture if settings.capture_content else None
+    usage = UsageCallbackHandler(ledger, prices, capture=capture, clock=clock)
+    reservations = Reservations(
+        database,
+        ledger,
+        clock=clock,
+        lease=settings.budget_lease,
+        allow_unscoped=settings.unscoped == "allow",
+    )
+    budgets = Budgets(database, ledger, reservations, clock=clock)
+    slices = _slices(reservations, ledger, settings, clock=clock)
+    kept: dict[str, Kept] = {
+        "cache": cache,
+        "nodes": node_cache,
+        # Of an earlier run, perhaps, that captured them.
+        "contents": contents,
+        "budgets": budgets,
+        "events": EventRows(database, retention=settings.event_retention),
+    }
+    return Parts(
+        database=database,
+        ledger=ledger,
+        prices=prices,
+        cache=cache,
+        node_cache=node_cache,
+        stores=stores,
+        usage=usage,
+        contents=contents,
+        reservations=reservations,
+        budgets=budgets,
+        slices=slices,
+        gate=Gate(
+            reservations,
+            ledger,
+            usage,
+            prices,
+            clock=clock,
+            refuses_blindly=settings.on_store_failure == "refuse",
+            slices=slices,
+        ),
+        maintenance=Maintenance(database, kept, clock=clock),
+    )
+
+
+def _caches(
+    database: Database,
+    prices: StoredPrices,
+    settings: Settings,
+    semantic: SemanticPolicy | None,
+    *,
+    clock: Clock,
+) -> tuple[ResponseCache, SqlNodeCache, tuple[Store, ...]]:
+    may_write = bool(settings.encryption_key) or not settings.require_encryption
+    if not may_write:
+        logger.warning(
+            "`require_encryption` is set and there is no `encryption_key`: "
+            "answers are kept in this process' memory alone"
+        )
+    answers, nodes = (
+        store_for(
+            database,
+            url=settings.cache_url,
+            space=space,
+            max_bytes=settings.cache_max_bytes,
+            may_write=may_write,
+        )
+        for space in ("answers", "nodes")
+    )
+    cache = ResponseCache(
+        answers,
+        ttl=settings.cache_ttl,
+        max_items=settings.cache_max_items,
+        share=settings.cache_share,
+        wait=settings.cache_wait,
+        encryption_keys=settings.encryption_key,
+        prices=prices,
+        semantic=semantic,
+        rows=database if may_write else None,
+        embeddings_dir=settings.embeddings_dir,
+        disabled=settings.disabled,
+        clock=clock,
+    )
+    node_cache = SqlNodeCache(
+        nodes,
+        ttl=settings.cache_ttl,
+        encryption_keys=settings.encryption_key,
+        disabled=settings.disabled,
+        clock=clock,
+    )
+    return cache, node_cache, (answers, nodes)
+
+
+def _slices(
+    reservations: Reservations, ledger: Ledger, settings: Settings, *, clock: Clock
+) -> Slices | None:
+    if settings.budget_slice is None:
+        return None
+    size = nano_dollars(settings.budget_slice)
+    return Slices(reservations, ledger, size=size, clock=clock)
