@@ -19,7 +19,13 @@ if TYPE_CHECKING:
         SemanticPolicy,
         SqlStore,
     )
-    from llmops_langchain.callbacks import UsageCallbackHandler
+    from llmops_langchain.callbacks import (
+        BudgetGate,
+        Content,
+        OpenTelemetryExport,
+        TrackingMiddleware,
+        UsageCallbackHandler,
+    )
     from llmops_langchain.errors import (
         BudgetError,
         BudgetExceededError,
@@ -39,7 +45,15 @@ if TYPE_CHECKING:
         UnscopedCallError,
     )
     from llmops_langchain.graph import SqlNodeCache
-    from llmops_langchain.ledger import Event, Ledger, Scope
+    from llmops_langchain.ledger import (
+        Budget,
+        BudgetAlert,
+        Budgets,
+        BudgetStatus,
+        Event,
+        Ledger,
+        Scope,
+    )
     from llmops_langchain.memory import ContextStatus, ContextWindow, Trim
     from llmops_langchain.ops import LLMOps
     from llmops_langchain.settings import Settings
@@ -50,12 +64,18 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Analytics",
+    "Budget",
+    "BudgetAlert",
     "BudgetError",
     "BudgetExceededError",
+    "BudgetGate",
+    "BudgetStatus",
     "BudgetUnavailableError",
+    "Budgets",
     "CacheOptions",
     "CacheStats",
     "ConfigurationError",
+    "Content",
     "ContextStatus",
     "ContextWindow",
     "ContextWindowError",
@@ -74,6 +94,7 @@ __all__ = [
     "MissingExtraError",
     "ModelCost",
     "NotFoundError",
+    "OpenTelemetryExport",
     "RedisStore",
     "ResponseCache",
     "SchemaVersionError",
@@ -83,6 +104,7 @@ __all__ = [
     "SqlNodeCache",
     "SqlStore",
     "StorageError",
+    "TrackingMiddleware",
     "Trim",
     "UnpricedModelError",
     "UnscopedCallError",
@@ -102,7 +124,13 @@ _HOMES = {
         "SemanticPolicy",
         "SqlStore",
     ),
-    "callbacks": ("UsageCallbackHandler",),
+    "callbacks": (
+        "BudgetGate",
+        "Content",
+        "OpenTelemetryExport",
+        "TrackingMiddleware",
+        "UsageCallbackHandler",
+    ),
     "errors": (
         "BudgetError",
         "BudgetExceededError",
@@ -122,7 +150,7 @@ _HOMES = {
         "UnscopedCallError",
     ),
     "graph": ("SqlNodeCache",),
-    "ledger": ("Event", "Ledger", "Scope"),
+    "ledger": ("Budget", "BudgetAlert", "BudgetStatus", "Budgets", "Event", "Ledger", "Scope"),
     "memory": ("ContextStatus", "ContextWindow", "Trim"),
     "ops": ("LLMOps",),
     "settings": ("Settings",),

@@ -38,10 +38,11 @@ from llmops_langchain.callbacks import (
     track_embeddings,
 )
 from llmops_langchain.clock import Clock, system_clock
-from llmops_langchain.errors import MissingExtraError, StorageError
+from llmops_langchain.errors import StorageError
 from llmops_langchain.graph import trim_node
 from llmops_langchain.ledger import Scope, Share, track
 from llmops_langchain.memory import ContextWindow, Strategy, recorder
+from llmops_langchain.ops.named import chat_model
 from llmops_langchain.ops.parts import made_of
 from llmops_langchain.settings import Settings
 from llmops_langchain.storage.kept import Subject
@@ -184,7 +185,7 @@ class LLMOps:
         """
         if self.settings.disabled:
             return model
-        cheaper = None if downgrade_to is None else self.guard(_chat_model(downgrade_to))
+        cheaper = None if downgrade_to is None else self.guard(chat_model(downgrade_to))
         full = WhenFull(action=on_full, timeout=timeout, instead=cheaper)
         return guarded(model, self._parts.gate, full)
 
@@ -200,7 +201,7 @@ class LLMOps:
             ConfigurationError: If there is no model to wrap.
             MissingExtraError: If `model` is a name and LangChain is not installed.
         """
-        made = cast("M", _chat_model(model)) if isinstance(model, str) else model
+        made = cast("M", chat_model(model)) if isinstance(model, str) else model
         return self.cached(self.guard(made, on_full=on_full, timeout=timeout))
 
     def budget_gate(self, *, on_full: OnFull = "raise", timeout: float = 60.0) -> BudgetGate:
@@ -398,13 +399,3 @@ class LLMOps:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _chat_model(model: BaseChatModel | str) -> BaseChatModel:
-    if not isinstance(model, str):
-        return model
-    try:
-        from langchain.chat_models import init_chat_model
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "langchain", extra="agents") from error
-    return init_chat_model(model)

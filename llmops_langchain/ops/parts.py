@@ -54,18 +54,7 @@ def made_of(
         ConfigurationError: If the URL or a setting cannot be honoured.
         MissingExtraError: If the driver of the database is not installed.
     """
-    database = Database(
-        url,
-        schema=settings.db_schema,
-        auto_migrate=settings.auto_migrate,
-        lock_timeout=settings.lock_timeout,
-    )
-    ledger = Ledger(
-        database,
-        durability=settings.durability,
-        journal_dir=settings.journal_dir,
-        disabled=settings.disabled,
-    )
+    database, ledger = _records(url, settings)
     # Disabled, nothing is opened: a look-up would read the prices that were set.
     of_prices = Database("sqlite://") if settings.disabled else database
     prices = StoredPrices(of_prices, fallback=settings.fallback_price, clock=clock)
@@ -122,6 +111,22 @@ def made_of(
         ),
         maintenance=Maintenance(database, kept, clock=clock),
     )
+
+
+def _records(url: str, settings: Settings) -> tuple[Database, Ledger]:
+    database = Database(
+        url,
+        schema=settings.db_schema,
+        auto_migrate=settings.auto_migrate,
+        lock_timeout=settings.lock_timeout,
+    )
+    ledger = Ledger(
+        database,
+        durability=settings.durability,
+        journal_dir=settings.journal_dir,
+        disabled=settings.disabled,
+    )
+    return database, ledger
 
 
 def _caches(
