@@ -1,18 +1,15 @@
 """The parts of one app, under one name."""
 
-import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import (
     AbstractContextManager,
     ExitStack,
-    asynccontextmanager,
     contextmanager,
-    suppress,
 )
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
@@ -21,7 +18,6 @@ from langchain_core.runnables import Runnable
 from llmops_langchain.analytics import Analytics
 from llmops_langchain.cache import (
     CacheOptions,
-    RedisStore,
     SemanticPolicy,
     Sources,
     cache_options,
@@ -38,14 +34,13 @@ from llmops_langchain.callbacks import (
     track_embeddings,
 )
 from llmops_langchain.clock import Clock, system_clock
-from llmops_langchain.errors import StorageError
 from llmops_langchain.graph import trim_node
 from llmops_langchain.ledger import Scope, Share, track
 from llmops_langchain.memory import ContextWindow, Strategy, recorder
+from llmops_langchain.ops.kept import Kept
 from llmops_langchain.ops.named import chat_model
 from llmops_langchain.ops.parts import made_of
 from llmops_langchain.settings import Settings
-from llmops_langchain.storage.kept import Subject
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -58,7 +53,7 @@ M = TypeVar("M", bound=Runnable[Any, Any])
 _SWITCH = "LLMOPS_DISABLED"
 
 
-class LLMOps:
+class LLMOps(Kept):
     """Every part over one database. Make one for the whole app; nothing is opened until used.
 
     Safe to share between threads, asyncio tasks and forked workers, and to keep at module level:
@@ -248,49 +243,6 @@ class LLMOps:
             )
         )
 
-    def maintain(self, now: float | None = None) -> dict[str, dict[str, int]]:
-        """One round of housekeeping, unless another process is at it: `llmops maintain`.
-
-        Settles calls nobody heard of again, tells alerts that were not told, and deletes what is
-        past its retention.
-
-        Args:
-            now: UTC seconds since the Unix epoch; by default what the clock says.
-
-        Returns:
-            What each part did, by part; nothing if another process has the turn.
-
-        Raises:
-            StorageError: If the database does not answer.
-        """
-        if self.settings.disabled:
-            return {}
-        self.flush()
-        return self._parts.maintenance.run(now)
-
-    def forget(
-        self, *, user: str | None = None, thread: str | None = None, workspace: str | None = None
-    ) -> dict[str, int]:
-        """Forget a person, or one conversation, in every part; figures stay, without the name.
-
-        Args:
-            user: Whom.
-            thread: Or which conversation: its `thread_id`.
-            workspace: Of this tenant alone.
-
-        Returns:
-            How many rows that touched, by part.
-
-        Raises:
-            ConfigurationError: If not exactly one of `user` and `thread` is named.
-            StorageError: If a part could not do it; the others have.
-        """
-        whom = Subject(user=user, thread=thread, workspace=workspace)
-        if self.settings.disabled:
-            return {}
-        self.flush()
-        return self._parts.maintenance.forget(whom)
-
     def cache_options(
         self,
         *,
@@ -356,46 +308,3 @@ class LLMOps:
     ) -> Callable[..., dict[str, Any]]:
         """A LangGraph node that cuts the state's messages for the model and leaves them whole."""
         return trim_node(window, messages_key=messages_key, output_key=output_key)
-
-    def flush(self) -> None:
-        """Bring everything recorded so far to the database.
-
-        Raises:
-            StorageError: If the database cannot take it; the events stay in the journal.
-        """
-        self.ledger.flush()
-
-    async def aflush(self) -> None:
-        """`flush` in a worker thread."""
-        await asyncio.to_thread(self.flush)
-
-    @asynccontextmanager
-    async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
-        """Flush when a web app shuts down: `FastAPI(lifespan=ops.lifespan)`."""
-        try:
-            yield
-        finally:
-            await self.aflush()
-
-    def close(self) -> None:
-        """Flush and close the database. If it is away, the journal keeps the events."""
-        self.cache.close()  # a judge at work may still ask a model
-        self.ledger.close()
-        if self._parts.slices is not None:
-            with suppress(StorageError):  # they are given back when their lease is long over
-                self._parts.slices.close()
-        self.prices.close()
-        for store in self._parts.stores:
-            if isinstance(store, RedisStore):
-                store.close()
-        self.database.close()
-
-    async def aclose(self) -> None:
-        """`close` in a worker thread."""
-        await asyncio.to_thread(self.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
