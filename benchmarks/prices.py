@@ -1,12 +1,13 @@
 """Price of a call: `PriceBook.price` against `genai_prices.calc_price`, in the same run.
 
-Both must agree to a nano-dollar on every model that both can price, before anything is timed.
+Both must agree to a nano-dollar on every model that both can price, in every service tier, before
+anything is timed.
 
     python benchmarks/prices.py
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -36,6 +37,13 @@ CASES = {
         TokenUsage(input_tokens=250_000, output_tokens=900, cached_tokens=100_000),
     ),
 }
+CONTEXTS = {  # our word for a tier, and what the peer is told
+    None: {},
+    "batch": {"processing": "batch"},
+    "fast": {"service_tier": "fast", "speed": "fast"},
+    "flex": {"service_tier": "flex"},
+    "priority": {"service_tier": "priority"},
+}
 
 
 def counted(usage: TokenUsage) -> Usage:
@@ -45,6 +53,7 @@ def counted(usage: TokenUsage) -> Usage:
         output_tokens=usage.output_tokens,
         cache_read_tokens=usage.cached_tokens,
         cache_write_tokens=usage.written_tokens,
+        cache_write_1h_tokens=usage.written_1h_tokens,
         output_reasoning_tokens=usage.reasoning_tokens,
         input_audio_tokens=usage.audio_input_tokens,
         output_audio_tokens=usage.audio_output_tokens,
@@ -52,41 +61,54 @@ def counted(usage: TokenUsage) -> Usage:
     )
 
 
-def peer(model: str, provider: str, counts: Usage) -> Decimal:
+def peer(model: str, provider: str, counts: Usage, tier: str | None = None) -> Decimal:
     """Return nano-dollars as genai-prices calculates them; `LookupError` for an unknown model."""
-    price = calc_price(counts, model, provider_id=provider, genai_request_timestamp=NOW)
+    price = calc_price(
+        counts,
+        model,
+        provider_id=provider,
+        genai_request_timestamp=NOW,
+        price_context=CONTEXTS[tier],
+    )
     return price.total_price * 10**9
 
 
-def check_equality() -> tuple[int, int, int]:
-    """Return how many models agree, how many are not priced by tokens, how many the peer misses."""
+def usages() -> Iterator[TokenUsage]:
+    """Counts of every kind, small and beyond the thresholds of long contexts."""
     rng = random.Random(0)  # noqa: S311 - repeatable counts, no secret
+    while True:
+        fresh, cached, written, audio, text, thought, spoken = (
+            rng.randrange(100_000) for _ in range(7)
+        )
+        yield TokenUsage(
+            input_tokens=fresh + cached + written + audio,
+            output_tokens=text + thought + spoken,
+            cached_tokens=cached,
+            written_tokens=written,
+            written_1h_tokens=written // 3,
+            audio_input_tokens=audio,
+            audio_output_tokens=spoken,
+            reasoning_tokens=thought,
+        )
+
+
+def check_equality(tier: str | None) -> tuple[int, int, int]:
+    """Return how many models agree, how many are not priced by tokens, how many the peer misses."""
     equal = unpriced = missed = 0
-    for provider in providers:
-        for model in provider.models:
-            fresh, cached, written, audio, text, thought = (
-                rng.randrange(100_000) for _ in "123456"
-            )
-            usage = TokenUsage(
-                input_tokens=fresh + cached + written + audio,
-                output_tokens=text + thought,
-                cached_tokens=cached,
-                written_tokens=written,
-                audio_input_tokens=audio,
-                reasoning_tokens=thought,
-            )
-            ours = BOOK.price(model.id, usage, provider=provider.id)
-            try:
-                theirs = peer(model.id, provider.id, counted(usage))
-            except LookupError:
-                missed += 1
-                continue
-            if ours is None:
-                assert theirs == 0, (provider.id, model.id)
-                unpriced += 1
-                continue
-            assert abs(ours.nano_dollars - theirs) <= 1, (provider.id, model.id)
-            equal += 1
+    listed = ((provider, model) for provider in providers for model in provider.models)
+    for (provider, model), usage in zip(listed, usages(), strict=False):
+        ours = BOOK.price(model.id, usage, provider=provider.id, tier=tier)
+        try:
+            theirs = peer(model.id, provider.id, counted(usage), tier)
+        except LookupError:
+            missed += 1
+            continue
+        if ours is None:
+            assert theirs == 0, (provider.id, model.id)
+            unpriced += 1
+            continue
+        assert abs(ours.nano_dollars - theirs) <= 1, (provider.id, model.id, tier)
+        equal += 1
     return equal, unpriced, missed
 
 
@@ -114,9 +136,10 @@ def compare(model: str, provider: str, usage: TokenUsage) -> tuple[float, float]
 
 def main() -> None:
     """Check, then time."""
-    equal, unpriced, missed = check_equality()
-    print(f"{equal:,} models cost the same to a nano-dollar; {unpriced} have no token price,")
-    print(f"{missed} cannot be looked up by their own id.")
+    (equal, unpriced, missed), *others = [check_equality(tier) for tier in CONTEXTS]
+    print(f"{equal:,} models cost the same to a nano-dollar, and so do {len(others)} other service")
+    print(f"tiers of them; {unpriced} have no token price, {missed} cannot be looked up by their")
+    print("own id.")
     spent = {case: compare(*call) for case, call in CASES.items()}
     header = ("usage", "`PriceBook.price`, p50 µs", "`calc_price`, p50 µs", "times as fast")
     rows = [(case, ours, theirs, theirs / ours) for case, (ours, theirs) in spent.items()]

@@ -209,7 +209,7 @@ class Gate:
             return None
         if drawn.renewal_is_due:
             self._workers.submit(self._renew_slice, drawn.reservation_id)
-        self.usage.settles(asked.run_id, drawn.reservation_id)
+        self._settled_by(asked, drawn.reservation_id)
         return Pass(None, let.cap)  # its event settles it; its lease is the slice's
 
     def _reserved(self, asked: Asked, scope: Scope) -> Pass:
@@ -224,16 +224,20 @@ class Gate:
             if self._slices and (
                 taken := self._slices.take(governed, amount.most, asked.run_id, about)
             ):
-                self.usage.settles(asked.run_id, taken)
+                self._settled_by(asked, taken)
                 return Pass(None, let.cap)
             let.reservation_id = self._reservations.reserve(
                 governed, amount, about=about, run_id=asked.run_id
             )
             if let.reservation_id is not None:
-                self.usage.settles(asked.run_id, let.reservation_id)
+                self._settled_by(asked, let.reservation_id)
                 return let
         msg = "budgets change faster than a call can be made"
         raise StorageError(msg)
+
+    def _settled_by(self, asked: Asked, reservation_id: UUID) -> None:
+        model, provider = (asked.metadata.get(f"ls_{each}") for each in ("model_name", "provider"))
+        self.usage.settles(asked.run_id, reservation_id, model=model, provider=provider)
 
     def _priced(self, asked: Asked, governed: Governed) -> tuple[Pass, Amount]:
         """What to set aside, with the cap that a strict budget wants."""

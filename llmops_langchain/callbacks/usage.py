@@ -1,52 +1,41 @@
 """One event for each call of a language model: whose it was, what it used, what it cost."""
 
-import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, SupportsIndex
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
-from langchain_core.outputs import LLMResult
+from langchain_core.outputs import Generation, LLMResult
 from langchain_core.tracers.context import register_configure_hook
 from typing_extensions import override
 
-from llmops_langchain.callbacks.reading import Answer, read_answer, read_part
+from llmops_langchain.callbacks.endings import was_cut_off
+from llmops_langchain.callbacks.reading import Answer, read_answer, read_part, read_unparsed
+from llmops_langchain.callbacks.runs import Call, Runs, WatchedCall
+from llmops_langchain.callbacks.scoping import scope_of
+from llmops_langchain.callbacks.spent import NOTHING, cost_of, tokens_of
+from llmops_langchain.callbacks.stated import Stated, stated_event
+from llmops_langchain.callbacks.tools import ToolRuns
 from llmops_langchain.clock import Clock, system_clock
-from llmops_langchain.ledger import LLM_CALL, Event, Ledger, Scope, current_scope, holding
-from llmops_langchain.models import PriceBook, TokenUsage
-from llmops_langchain.tokens import count_tokens
+from llmops_langchain.ledger import LLM_CALL, Event, Ledger, Status, holding
+from llmops_langchain.models import PriceBook
 
-__all__ = ["UsageCallbackHandler", "attached"]
+__all__ = ["UsageCallbackHandler", "attached", "scope_of"]
 
-# A cancelled `ainvoke` fires nothing after its start: of what never ends, the oldest tenth is
-# forgotten.
-_MOST_RUNS = 10_000
+# The run of the innermost chat model that this context has seen begin.
+_started: ContextVar[UUID | None] = ContextVar("llmops_started", default=None)
 
-_CANCELLED = (GeneratorExit, asyncio.CancelledError, KeyboardInterrupt)
+_DELTAS = ("text", "reasoning", "args")
 
 
-@dataclass(slots=True)
-class _Run:
-    """What is known of a call between its start and its end."""
-
-    started: float
-    scope: Scope
-    provider: str | None
-    model: str | None
-    parent_run_id: UUID | None
-    prompt: Sequence[BaseMessage] | str
-    first_token: float | None = None
-    streamed: list[str] = field(default_factory=list)
-    """Text that came as events of core's v3 streams, which leave no part when they break."""
-    batch: object = None
-    """Equal for text prompts that were sent together: the first answer has the usage of all."""
-    counted: bool = False
-    """The batch's usage stands in another event."""
+Capture = Callable[[Event, Sequence[BaseMessage] | str, LLMResult | None], None]
+"""Takes what was said in a call, with its event."""
 
 
 class UsageCallbackHandler(BaseCallbackHandler):
@@ -55,19 +44,151 @@ class UsageCallbackHandler(BaseCallbackHandler):
     It runs inline, never raises into the user's call, and serves any number of threads and tasks.
     Cache hits cost nothing and show what they saved. Where a provider sends no usage, tokens are
     counted here and the event says `estimated`. A call is known by its `run_id` and counted once,
-    also when the handler is attached twice.
+    also when the handler is attached twice. Runs of tools are events of their own, without text.
 
     Args:
         ledger: Takes the events.
         prices: Knows what tokens cost.
+        capture: Takes prompts and answers too, where the app wants them kept.
         clock: Returns seconds since the Unix epoch.
+        max_runs: Calls under way at once; where there are more, the oldest tenth is given up.
+        ttl: Seconds after which a call whose end nothing told of is given up.
+
+    Example:
+        >>> from langchain_core.language_models import FakeListChatModel
+        >>> from llmops_langchain import LLMOps
+        >>> with LLMOps("sqlite://") as ops:
+        ...     model = FakeListChatModel(responses=["Paris"])
+        ...     answer = model.invoke("Capital of France?", config={"callbacks": [ops.usage]})
+        ...     ops.flush()
+        ...     print(ops.analytics.cost().calls)
+        1
     """
 
     run_inline = True
 
-    def __init__(self, ledger: Ledger, prices: PriceBook, *, clock: Clock = system_clock) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        prices: PriceBook,
+        *,
+        capture: Capture | None = None,
+        clock: Clock = system_clock,
+        max_runs: int = 10_000,
+        ttl: float = 3_600.0,
+    ) -> None:
         self._ledger, self._prices, self._clock = ledger, prices, clock
-        self._runs: dict[UUID, _Run] = {}
+        self._capture = capture
+        self._calls: Runs[Call] = Runs(clock, most=max_runs, ttl=ttl)
+        self._tools = ToolRuns(ledger, Runs(clock, most=max_runs, ttl=ttl), clock=clock)
+
+    @property
+    def orphans(self) -> int:
+        """Calls that began and were given up, because nothing told of their end.
+
+        Core tells of none when an `ainvoke` is cancelled; a guarded model does.
+        """
+        return self._calls.orphans
+
+    def watches(self, run_id: UUID) -> bool:
+        """Whether this call has begun and not ended."""
+        return run_id in self._calls
+
+    def prompt_of(self, run_id: UUID) -> WatchedCall | None:
+        """What is known of a call under way; `None` if this handler watches no such call."""
+        if (call := self._calls.get(run_id)) is None:
+            return None
+        return WatchedCall(call.prompt, call.scope, call.provider, call.model, call.settings)
+
+    def started(self) -> UUID | None:
+        """The run of the chat model that began last in this context, if it is still under way.
+
+        A rate limiter, which is told nothing, learns by it whom it is asked for. Of a `generate`
+        with several prompts, whose runs all begin first, this is the last one.
+        """
+        run_id = _started.get()
+        return run_id if run_id is not None and run_id in self._calls else None
+
+    def settles(
+        self,
+        run_id: UUID,
+        reservation_id: UUID,
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+    ) -> None:
+        """Let the event of a call under way say which reservation it settles.
+
+        Args:
+            run_id: The call's.
+            reservation_id: What was set aside for it.
+            model: Who is asked in the end, if it may be another than began.
+            provider: Likewise.
+        """
+        if (call := self._calls.get(run_id)) is not None:
+            call.reservation_id = reservation_id
+            call.model, call.provider = model or call.model, provider or call.provider
+
+    def record(
+        self,
+        *,
+        model: str,
+        input_tokens: SupportsIndex = 0,
+        output_tokens: SupportsIndex = 0,
+        cached_tokens: SupportsIndex = 0,
+        written_tokens: SupportsIndex = 0,
+        reasoning_tokens: SupportsIndex = 0,
+        cost: Decimal | float | str | None = None,
+        provider: str | None = None,
+        tier: str | None = None,
+        ts: float | None = None,
+        latency: float | None = None,
+        run_id: UUID | None = None,
+        status: Status = "ok",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Event:
+        """Count a model call that was made elsewhere, for whomever `track` says.
+
+        Args:
+            model: Its name.
+            input_tokens: All input, cached and written tokens included.
+            output_tokens: All output, reasoning included.
+            cached_tokens: Input read from the provider's prompt cache.
+            written_tokens: Input written to it.
+            reasoning_tokens: Output spent on thinking.
+            cost: US dollars, if known; otherwise the price book says.
+            provider: Who answered, where the model's name does not say.
+            tier: Service tier that changes the price: `batch`, `fast`, `flex`, `priority`.
+            ts: When it ended, UTC seconds since the Unix epoch; by default now.
+            latency: Seconds it took.
+            run_id: Equal ids are one call, counted once.
+            status: `ok` or `error`.
+            metadata: Fills what `track` left open, as `config["metadata"]` does.
+
+        Returns:
+            The event.
+
+        Raises:
+            ConfigurationError: If a count is no whole number, or a figure is negative or not
+                finite.
+        """
+        tokens = {
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+            "cached_tokens": cached_tokens,
+            "written_tokens": written_tokens,
+            "reasoning_tokens": reasoning_tokens,
+        }
+        ended = self._clock() if ts is None else ts
+        stated = Stated(
+            model, tokens, cost, provider, tier, ended, latency, run_id, status, metadata or {}
+        )
+        event = stated_event(stated, self._prices)
+        if (call := self._calls.get(event.id)) is not None:
+            event = replace(event, reservation_id=call.reservation_id)
+        if self._calls.end_unseen(event.id):
+            self._ledger.record(event)
+        return event
 
     @property
     @override
@@ -77,11 +198,6 @@ class UsageCallbackHandler(BaseCallbackHandler):
     @property
     @override
     def ignore_retriever(self) -> bool:
-        return True
-
-    @property
-    @override
-    def ignore_agent(self) -> bool:
         return True
 
     @override
@@ -95,7 +211,9 @@ class UsageCallbackHandler(BaseCallbackHandler):
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        self._start(messages[0] if messages else [], run_id, parent_run_id, metadata or {})
+        prompt = messages[0] if messages else []
+        self._start(prompt, run_id, parent_run_id, metadata or {}, told=kwargs)
+        _started.set(run_id)
 
     @override
     def on_llm_start(
@@ -108,31 +226,34 @@ class UsageCallbackHandler(BaseCallbackHandler):
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        self._start(prompts[0] if prompts else "", run_id, parent_run_id, metadata or {})
-        if kwargs.get("batch_size", 1) > 1:
-            # Core hands the prompts of one batch the very same parameters.
-            self._runs[run_id].batch = kwargs.get("invocation_params")
+        # Core hands the prompts of one batch the very same parameters.
+        batch = kwargs.get("invocation_params") if kwargs.get("batch_size", 1) > 1 else None
+        prompt = prompts[0] if prompts else ""
+        self._start(prompt, run_id, parent_run_id, metadata or {}, told=kwargs, batch=batch)
 
     @override
     def on_llm_new_token(self, token: str, *, run_id: UUID, **kwargs: Any) -> None:  # type: ignore[override]  # `chunk` and the rest stand in kwargs
-        run = self._runs.get(run_id)
-        if run is not None and run.first_token is None:
-            run.first_token = time.perf_counter()
+        call = self._calls.get(run_id)
+        if call is not None and call.first_token is None:
+            call.first_token = time.perf_counter()
 
     @override
     def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
         # Streams of core's v3 protocol send these and no `on_llm_new_token`.
-        if event.get("event") == "content-block-delta" and (run := self._runs.get(run_id)):
-            run.first_token = run.first_token or time.perf_counter()
-            run.streamed.append(event["delta"].get("text") or "")
+        if event.get("event") == "content-block-delta" and (call := self._calls.get(run_id)):
+            call.first_token = call.first_token or time.perf_counter()
+            delta = event.get("delta") or {}
+            arrived = next((text for key in _DELTAS if (text := delta.get(key))), "")
+            call.streamed = call.streamed or []
+            call.streamed.append(arrived if isinstance(arrived, str) else "")
 
     @override
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
-        if (run := self._runs.pop(run_id, None)) is not None:
+        if (call := self._calls.end(run_id)) is not None:
             answer = read_answer(response)
-            if run.batch is not None:
-                answer = self._of_batch(run, answer)
-            self._ledger.record(self._event(run, run_id, answer))
+            if call.batch is not None:
+                answer = self._of_batch(call, answer)
+            self._record(self._event(call, run_id, answer), call.prompt, response)
 
     @override
     def on_llm_error(
@@ -143,12 +264,34 @@ class UsageCallbackHandler(BaseCallbackHandler):
         response: LLMResult | None = None,
         **kwargs: Any,
     ) -> None:
-        if (run := self._runs.pop(run_id, None)) is not None:
-            # A stream that began was paid for as far as it came; a refused call was not.
-            answer = read_part(response)
-            if answer is None and run.streamed:
-                answer = Answer(text="".join(run.streamed))
-            self._ledger.record(self._event(run, run_id, answer, error=error))
+        if (call := self._calls.end(run_id)) is not None:
+            # A stream that began was paid for as far as it came.
+            answer = read_part(response) or read_unparsed(error)
+            if answer is None and call.streamed:
+                answer = Answer(choices=[Generation(text="".join(call.streamed))])
+            self._record(self._event(call, run_id, answer, error), call.prompt, response)
+
+    @override
+    def on_tool_start(
+        self,
+        serialized: dict[str, Any],
+        input_str: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        name = (serialized or {}).get("name") or kwargs.get("name") or "unknown"
+        self._tools.start(str(name), run_id, parent_run_id, metadata or {})
+
+    @override
+    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        self._tools.end(run_id, failed=getattr(output, "status", None) == "error")
+
+    @override
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        self._tools.end(run_id, error=error)
 
     def _start(
         self,
@@ -156,39 +299,52 @@ class UsageCallbackHandler(BaseCallbackHandler):
         run_id: UUID,
         parent_run_id: UUID | None,
         metadata: Mapping[str, Any],
+        *,
+        told: Mapping[str, Any],
+        batch: object = None,
     ) -> None:
-        if len(self._runs) >= _MOST_RUNS:
-            # `list` of a dict is one step of the interpreter: no other thread comes in between.
-            for oldest in list(self._runs)[: _MOST_RUNS // 10]:
-                self._runs.pop(oldest, None)
-        self._runs[run_id] = _Run(
+        call = Call(
+            since=self._clock(),
             started=time.perf_counter(),
-            scope=current_scope().filled_from(_with_agent(metadata)),
+            scope=scope_of(metadata),
             provider=metadata.get("ls_provider"),
             model=metadata.get("ls_model_name"),
             parent_run_id=parent_run_id,
             prompt=prompt,
+            settings=told.get("invocation_params") or {},
+            batch=batch,
         )
+        self._calls.begin(run_id, call)
 
-    def _of_batch(self, run: _Run, answer: Answer) -> Answer:
-        if answer.usage is None:
-            return replace(answer, usage=TokenUsage(), text="") if run.counted else answer
-        for other in tuple(self._runs.values()):
-            other.counted = other.counted or other.batch is run.batch
+    def _record(
+        self, event: Event, prompt: Sequence[BaseMessage] | str, result: LLMResult | None
+    ) -> None:
+        self._ledger.record(event)
+        if self._capture is not None:
+            self._capture(event, prompt, result)
+
+    def _of_batch(self, call: Call, answer: Answer) -> Answer:
+        if call.counted:
+            return answer if answer.usage is not None else Answer(usage=NOTHING, model=answer.model)
+        if answer.usage is not None:
+            for other in self._calls:
+                other.counted = other.counted or other.batch is call.batch
         return answer
 
     def _event(
-        self, run: _Run, run_id: UUID, answer: Answer | None, *, error: BaseException | None = None
+        self,
+        call: Call,
+        run_id: UUID,
+        answer: Answer | None,
+        error: BaseException | None = None,
     ) -> Event:
-        model = (answer and answer.model) or run.model
+        model = (answer and answer.model) or call.model
         tier = answer.tier if answer else None
         cache_tier = answer.cache_tier if answer else None
-        paid, estimated = _paid(run, answer, model)
-        price = self._prices.price(model or "", paid, provider=run.provider, tier=tier)
-        spent = TokenUsage() if cache_tier else paid
-        amount = price.nano_dollars if price else 0
-        ended = time.perf_counter()
-        scope = run.scope
+        paid, estimated = tokens_of(call, answer, error, model)
+        cost = cost_of(self._prices, model, paid, call.provider, tier)
+        spent = NOTHING if cache_tier else paid
+        first_token, scope = call.first_token, call.scope
         return Event(
             id=run_id,
             name=LLM_CALL,
@@ -200,52 +356,30 @@ class UsageCallbackHandler(BaseCallbackHandler):
             agent=scope.agent,
             thread=scope.thread,
             tags=scope.tags or None,
-            provider=run.provider,
+            provider=call.provider,
             model=model,
             tier=tier,
             run_id=run_id,
-            parent_run_id=run.parent_run_id,
+            parent_run_id=call.parent_run_id,
             input_tokens=spent.input_tokens,
             output_tokens=spent.output_tokens,
             cached_tokens=spent.cached_tokens,
             written_tokens=spent.written_tokens,
             reasoning_tokens=spent.reasoning_tokens,
             audio_tokens=spent.audio_input_tokens + spent.audio_output_tokens,
-            cost=0 if cache_tier else amount,
-            saved=amount if cache_tier else 0,
-            price_version=price.version if price else None,
-            latency=ended - run.started,
-            time_to_first_token=run.first_token and run.first_token - run.started,
+            cost=0 if cache_tier else cost.nano_dollars,
+            saved=cost.nano_dollars if cache_tier else 0,
+            price_version=cost.version,
+            latency=time.perf_counter() - call.started,
+            time_to_first_token=None if first_token is None else first_token - call.started,
             status="error" if error else "ok",
             error_class=type(error).__name__ if error else None,
             cache_tier=cache_tier,
             estimated=estimated,
-            unpriced=price is None and paid != TokenUsage(),
-            aborted=isinstance(error, _CANCELLED),
+            unpriced=cost.unpriced,
+            aborted=was_cut_off(error),
+            reservation_id=call.reservation_id,
         )
-
-
-def _paid(run: _Run, answer: Answer | None, model: str | None) -> tuple[TokenUsage, bool]:
-    """The tokens that were paid for (for a hit: at the time), and whether they are estimated."""
-    if answer is None:
-        return TokenUsage(), False
-    if answer.usage is not None and (answer.usage.output_tokens or not answer.text):
-        return answer.usage, False
-    # A stream that broke off early may have told its input alone.
-    usage = answer.usage or TokenUsage(input_tokens=count_tokens(run.prompt, model or ""))
-    return replace(usage, output_tokens=count_tokens(answer.text, model or "")), True
-
-
-def _with_agent(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    """LangGraph's own words for who is calling, where the user said none.
-
-    `langgraph_checkpoint_ns` is `team:<uuid>|writer:<uuid>` in nested graphs: `team/writer`.
-    """
-    if metadata.get("agent") is not None or metadata.get("agent_id") is not None:
-        return metadata
-    path = str(metadata.get("langgraph_checkpoint_ns") or "").split("|")
-    agent = metadata.get("lc_agent_name") or "/".join(each.partition(":")[0] for each in path)
-    return {**metadata, "agent": agent} if agent else metadata
 
 
 # One hook for the life of the process: core keeps each registered hook for ever.

@@ -60,7 +60,10 @@ _UNPRICED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnpricedModel:
-    """A model whose calls were recorded at no cost, because no price was known at the time."""
+    """A model whose price nobody knew when its calls were recorded.
+
+    They cost nothing in the events, or what the fallback price says.
+    """
 
     model: str | None
     """Its name as the provider gave it: what to call `set` with."""

@@ -7,6 +7,7 @@ from llmops_langchain.models.limits import (
 )
 from llmops_langchain.models.money import dollars, nano_dollars
 from llmops_langchain.models.names import ModelName, parse_model_name
+from llmops_langchain.models.overrides import PriceOverride
 from llmops_langchain.models.prices import Price, PriceBook
 from llmops_langchain.models.rates import Rates
 from llmops_langchain.models.told import read_usage, service_tier
@@ -18,6 +19,7 @@ __all__ = [
     "ModelName",
     "Price",
     "PriceBook",
+    "PriceOverride",
     "Rates",
     "TokenUsage",
     "context_limits",

@@ -10,7 +10,7 @@ from llmops_langchain.models.rates import Rates
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
 
-__all__ = ["TIERS", "Period", "listed_period"]
+__all__ = ["TIERS", "Period", "listed_period", "unlisted_period"]
 
 TIERS: dict[str, dict[str, str]] = {
     "batch": {"processing": "batch"},
@@ -60,6 +60,12 @@ def listed_period(provider: "Provider", model: "ModelInfo", tier: str | None, no
     if not billed and not model.id.endswith(":free"):
         return Period(since, until, None)
     return Period(since, until, _rates(price, version=_version(moment.date())))
+
+
+def unlisted_period(now: float) -> Period:
+    """Return the day of `now`, without rates: tomorrow's price data may know the model."""
+    midnight = now - now % _DAY
+    return Period(midnight, midnight + _DAY, None)
 
 
 def _marks(model: "ModelInfo", now: float) -> set[float]:

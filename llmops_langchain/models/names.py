@@ -90,7 +90,8 @@ _HOSTS = (
         ),
     ),
 )
-_DATE = re.compile(r"(?:[-@](?:20\d{2}-\d{2}-\d{2}|20\d{6}|default)|-\d{4})$")
+# A date, a month, or the number of a stable version of Google's (`gemini-2.5-flash-001`).
+_DATE = re.compile(r"(?:[-@](?:20\d{2}-\d{2}-\d{2}|20\d{6}|default)|-\d{4}|-00\d)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -337,20 +337,6 @@ def test_outside_of_attached_nothing_is_recorded(book) -> None:
     assert book.events() == []
 
 
-@pytest.mark.parametrize("orphans", [1, 50])
-def test_calls_that_never_end_are_forgotten(book, monkeypatch, orphans) -> None:
-    monkeypatch.setattr("llmops_langchain.callbacks.usage._MOST_RUNS", 20)
-    ended = [uuid4() for _ in range(100)]
-    for number, run_id in enumerate(ended):
-        book.handler.on_chat_model_start({}, [[HumanMessage("q")]], run_id=run_id)
-        if number % (100 // orphans) == 0:
-            book.handler.on_chat_model_start({}, [[HumanMessage("q")]], run_id=uuid4())
-        answer = ChatGeneration(message=AIMessage("a"))
-        book.handler.on_llm_end(LLMResult(generations=[[answer]]), run_id=run_id)
-    assert len(book.handler._runs) <= 20
-    assert {event.id for event in book.events()} == set(ended)
-
-
 def test_an_end_without_a_start_is_passed_over(book) -> None:
     book.handler.on_llm_end(LLMResult(generations=[]), run_id=uuid4())
     book.handler.on_llm_error(ValueError(), run_id=uuid4())

@@ -344,7 +344,7 @@ def test_a_broken_store_refuses_unless_it_may_not(clock: FakeClock, tmp_path, pa
                     path(model)
             else:
                 path(model)
-                assert ops._gate.unguarded == 1
+                assert ops._parts.gate.unguarded == 1
         ops.close()
 
 
@@ -362,9 +362,19 @@ def test_a_cheaper_model_is_asked_when_there_is_no_room(ops: LLMOps) -> None:
     assert ops.budgets.get(project="p").reserved == 0
 
 
+def test_a_cheaper_model_that_does_not_say_its_name_is_priced_as_itself(ops: LLMOps) -> None:
+    ops.prices.set("cheap", input_per_million="0.01", output_per_million="0.01")
+    ops.budgets.set(Budget(project="p", limit="0.001"))
+    nameless = CountingModel(model_name="cheap", metadata_of_answer={"model_name": ""})
+    with ops.track(project="p"):
+        ops.guard(CountingModel(), downgrade_to=nameless).invoke(ASKED)
+    (event,) = recorded(ops)
+    assert (event.model, event.cost) == ("cheap", 150)
+
+
 def test_waiting_ends_when_there_is_room(ops: LLMOps) -> None:
     ops.budgets.set(Budget(project="p", limit="0.02"))
-    held = ops._gate._reservations
+    held = ops._parts.gate._reservations
     reserved = held.reserve(held.governing(Scope(project="p")), _amount(15), about={"ts": 0})
     model = ops.guard(CountingModel(), on_full="wait", timeout=30)
 

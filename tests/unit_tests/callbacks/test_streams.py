@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from langchain_core.language_models import BaseChatModel, FakeStreamingListLLM
@@ -148,3 +149,13 @@ def test_a_broken_stream_of_the_newest_protocol_is_paid_as_far_as_it_came(book) 
     event = book.only()
     assert (event.status, event.estimated) == ("error", True)
     assert event.output_tokens > 0
+
+
+@pytest.mark.parametrize("delta", [{"reasoning": "two words"}, {"args": '{"a": 1}'}, {"text": "b"}])
+def test_what_came_of_a_broken_stream_is_paid_whatever_it_was(book, delta) -> None:
+    book.handler.on_chat_model_start({}, [[]], run_id=(run_id := uuid4()))
+    for event in ({"event": "message-start"}, {"event": "content-block-delta", "delta": delta}):
+        book.handler.on_stream_event(event, run_id=run_id)
+    book.handler.on_llm_error(ConnectionError(), run_id=run_id)
+    assert (book.only().estimated, book.only().time_to_first_token > 0) == (True, True)
+    assert book.only().output_tokens > 0

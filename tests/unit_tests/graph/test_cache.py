@@ -32,6 +32,7 @@ from llmops_langchain.cache.memory_store import MemoryStore
 from llmops_langchain.cache.store import Entry
 from llmops_langchain.graph import SqlNodeCache
 from llmops_langchain.ledger import track
+from llmops_langchain.storage.kept import Subject
 
 NODE = ("writes", "app.node", "node")
 KEY = (NODE, "key")
@@ -492,3 +493,36 @@ class TestFailures:
         await cache.aclear()
         assert threads
         assert threading.get_ident() not in threads
+
+
+class TestForgetting:
+    @pytest.fixture
+    def nodes(self, database: Database, clock: FakeClock) -> SqlNodeCache:
+        return SqlNodeCache(database, ttl=60, clock=clock)
+
+    @pytest.mark.parametrize("ask", [invoke, ainvoke])
+    def test_results_for_a_user_go_and_those_of_others_stay(self, nodes, ask) -> None:
+        anne, ben = Desk(nodes, names="a"), Desk(nodes, names="b")
+        for desk, user in ((anne, "anne"), (ben, "ben")):
+            ask(desk.graph, {"metadata": {"workspace": "acme", "user_id": user}})
+        assert nodes.forget(Subject(user="anne")) == 1
+        with track(workspace="acme"):
+            ask(anne.graph)
+            ask(ben.graph)
+        assert (anne.runs, ben.runs) == (2, 1)
+
+    def test_results_of_a_conversation_go(self, nodes: SqlNodeCache) -> None:
+        desk = Desk(nodes, names="a")
+        with track(workspace="acme", thread="chat"):
+            invoke(desk.graph)
+        assert nodes.forget(Subject(thread="chat")) == 1
+        assert nodes.forget(Subject(thread="chat")) == 0
+
+    def test_stale_results_are_deleted(self, nodes: SqlNodeCache, clock: FakeClock) -> None:
+        invoke(Desk(nodes).graph)
+        assert nodes.maintain(clock() + 59) == {"expired": 0}
+        assert nodes.maintain(clock() + 60) == {"expired": 2}
+
+    def test_switched_off_there_is_nothing_to_do(self) -> None:
+        nodes = SqlNodeCache(MemoryStore(), disabled=True)
+        assert (nodes.maintain(0.0), nodes.forget(Subject(user="anne"))) == ({}, 0)

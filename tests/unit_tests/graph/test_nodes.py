@@ -1,17 +1,23 @@
-"""A graph sends a window of its conversation and keeps the whole."""
+"""A graph sends a window of its conversation and keeps the whole, and looks at its budgets."""
 
+import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 import pytest
+from conftest import FakeClock
 from history_judge import refusals
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.graph import END, START, MessagesState, StateGraph
 from pydantic import BaseModel
 
-from llmops_langchain.graph import trim_node
+from llmops_langchain import Budget, ConfigurationError, LLMOps, Settings
+from llmops_langchain.graph import BudgetLeft, trim_node
 from llmops_langchain.memory import ContextWindow
 
 SYSTEM = SystemMessage("Be brief.", id="system")
@@ -122,3 +128,140 @@ def test_the_last_prompt_is_carried_on() -> None:
 def test_the_keys_can_be_chosen() -> None:
     node = trim_node(ContextWindow("gpt-4o", 200), messages_key="talk", output_key="prompt")
     assert node({"talk": [NOW]}) == {"prompt": [NOW]}
+
+
+class BudgetState(MessagesState):
+    budget: BudgetLeft | None
+    went: str
+
+
+@pytest.fixture
+def ops(clock: FakeClock) -> Iterator[LLMOps]:
+    with LLMOps("sqlite://", Settings(), clock=clock) as made:
+        yield made
+
+
+def spend(ops: LLMOps, cost: str) -> None:
+    ops.usage.record(model="any", cost=cost)
+
+
+def graph_with(node: Any, *, chooses: bool = True) -> Any:
+    """The node, then `work` or `stop`."""
+    graph = StateGraph(BudgetState)
+    graph.add_node("look", node)
+    graph.add_node("work", lambda _: {"went": "work"})
+    graph.add_node("stop", lambda _: {"went": "stop"})
+    graph.add_edge(START, "look")
+    if not chooses:
+        graph.add_edge("look", "work")
+    return graph.compile(checkpointer=InMemorySaver())
+
+
+def run(graph: Any, **metadata: str) -> dict[str, Any]:
+    config = {"configurable": {"thread_id": "1"}, "metadata": metadata}
+    return graph.invoke({"messages": []}, config, durability="sync")
+
+
+def arun(graph: Any, **metadata: str) -> dict[str, Any]:
+    config = {"configurable": {"thread_id": "1"}, "metadata": metadata}
+    return asyncio.run(graph.ainvoke({"messages": []}, config))
+
+
+@pytest.mark.parametrize("runs", [run, arun])
+def test_a_budget_node_writes_what_is_left_of_the_tightest_budget(ops: LLMOps, runs) -> None:
+    ops.budgets.set(Budget(project="p", limit=20))
+    ops.budgets.set(Budget(user="u", limit=8, period="day"))
+    ops.budgets.set(Budget(user="another", limit=1))
+    graph = graph_with(ops.budget_node(), chooses=False)
+    with ops.track(project="p", user="u"):
+        spend(ops, "2")
+        state = runs(graph)
+    assert state["went"] == "work"
+    assert state["budget"] == {
+        "scope": "user 'u'",
+        "remaining": 6.0,
+        "share": 0.25,
+        "resets_at": ops.budgets.get(user="u").resets_at,
+        "exceeded": False,
+    }
+    (kept,) = graph.checkpointer.list({"configurable": {"thread_id": "1"}}, limit=1)
+    assert kept.checkpoint["channel_values"]["budget"] == state["budget"]
+
+
+@pytest.mark.parametrize("runs", [run, arun])
+def test_a_budget_node_leads_elsewhere_when_a_budget_is_exceeded(ops: LLMOps, runs) -> None:
+    ops.budgets.set(Budget(project="p", limit=20, hard=False))
+    graph = graph_with(ops.budget_node(then="work", exceeded="stop", at=0.75))
+    with ops.track(project="p"):
+        spend(ops, "14.99")
+        assert runs(graph)["went"] == "work"
+        spend(ops, "0.01")
+        state = runs(graph)
+    assert (state["went"], state["budget"]["exceeded"]) == ("stop", True)
+
+
+def test_an_exceeded_budget_is_the_tightest_whatever_others_have_left(ops: LLMOps) -> None:
+    ops.budgets.set(Budget(project="p", limit=1000, hard=False))
+    ops.budgets.set(Budget(workspace="w", limit=951))
+    graph = graph_with(ops.budget_node(then="work", exceeded="stop", at=0.96))
+    with ops.track(project="p"):
+        spend(ops, "960")
+    with ops.track(project="p", workspace="w"):
+        spend(ops, "900")
+        assert run(graph)["budget"]["scope"] == "project 'p'"
+
+
+@pytest.mark.parametrize(
+    ("needs", "went"), [("0.5", "stop"), (Decimal("0.49"), "work"), (0, "work")]
+)
+def test_a_budget_with_less_than_a_call_needs_is_exceeded(ops: LLMOps, needs, went) -> None:
+    ops.budgets.set(Budget(project="p", limit=20))
+    graph = graph_with(ops.budget_node(then="work", exceeded="stop", needs=needs))
+    with ops.track(project="p"):
+        spend(ops, "19.5")
+        assert run(graph)["went"] == went
+
+
+def test_the_scope_is_that_of_track_and_then_of_the_metadata(ops: LLMOps) -> None:
+    ops.budgets.set(Budget(project="p", limit=0))
+    graph = graph_with(ops.budget_node(then="work", exceeded="stop"))
+    assert run(graph)["budget"] is None
+    assert run(graph, project="p")["went"] == "stop"
+    with ops.track(project="another"):
+        assert run(graph, project="p")["went"] == "work"
+
+
+def test_the_nodes_own_name_is_no_agent(ops: LLMOps) -> None:
+    ops.budgets.set(Budget(agent="look", limit=0))
+    ops.budgets.set(Budget(agent="work", limit=1))
+    assert run(graph_with(ops.budget_node(), chooses=False))["budget"] is None
+    named = run(graph_with(ops.budget_node(agent="work"), chooses=False))
+    assert named["budget"]["scope"] == "agent 'work'"
+
+
+def test_the_ways_on_are_drawn_and_checked(ops: LLMOps) -> None:
+    drawn = graph_with(ops.budget_node(then="work", exceeded=END)).get_graph().edges
+    assert {edge.target for edge in drawn if edge.source == "look"} == {"work", END}
+    with pytest.raises(ValueError, match="nowhere"):
+        graph_with(ops.budget_node(then="work", exceeded="nowhere"))
+
+
+def test_the_key_of_the_state_can_be_chosen(ops: LLMOps) -> None:
+    look = ops.budget_node(output_key="money")
+    assert look({}, {}) == {"money": None}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"then": "work"}, {"exceeded": "stop"}, {"at": 0}, {"needs": -1}, {"needs": "much"}]
+)
+def test_arguments_of_a_budget_node_are_checked(ops: LLMOps, wrong) -> None:
+    with pytest.raises(ConfigurationError):
+        ops.budget_node(**wrong)
+
+
+def test_disabled_a_budget_node_goes_on(clock: FakeClock) -> None:
+    with LLMOps("sqlite://", Settings(disabled=True), clock=clock) as ops:
+        ops.budgets.set(Budget(project="p", limit=0))
+        graph = graph_with(ops.budget_node(then="work", exceeded="stop"))
+        with ops.track(project="p"):
+            assert run(graph)["went"] == "work"

@@ -1,5 +1,7 @@
 """Whatever a model is called, it is found; each pattern is checked against the price data."""
 
+from dataclasses import replace
+
 import pytest
 from genai_prices.data import providers
 
@@ -25,6 +27,8 @@ SAME_PRICE = [  # what somebody writes, and the entry of the price data it means
     ("models/gemini-2.5-pro", None, "google", "gemini-2.5-pro"),
     ("models/gemini-2.5-pro", "google_genai", "google", "gemini-2.5-pro"),
     ("gemini/gemini-2.5-pro", None, "google", "gemini-2.5-pro"),
+    ("gemini-2.5-flash-001", "google_genai", "google", "gemini-2.5-flash"),
+    ("gemini-embedding-001", None, "google", "gemini-embedding-001"),
     ("publishers/google/models/gemini-2.5-flash", None, "google", "gemini-2.5-flash"),
     (
         f"projects/p/locations/l/publishers/anthropic/models/{CLAUDE}",
@@ -85,6 +89,46 @@ def test_a_name_is_priced_as_the_model_it_means(book, name, provider, listed_by,
 
 
 @pytest.mark.parametrize(
+    ("name", "provider", "listed_by", "listed_as"),
+    [
+        ("gpt-4o-mini", "my-gateway", "openai", "gpt-4o-mini"),
+        ("azure/gpt-4o", "my-gateway", "openai", "gpt-4o"),
+        ("claude-sonnet-4-5", "My-Gateway", "anthropic", "claude-sonnet-4-5"),
+        ("anthropic/claude-sonnet-4-5", "openai", "anthropic", "claude-sonnet-4-5"),
+        ("gemini/gemini-2.5-pro", "openai", "google", "gemini-2.5-pro"),
+        (
+            f"bedrock/us.anthropic.{CLAUDE}-v1:0",
+            "openai",
+            "aws",
+            f"regional.anthropic.{CLAUDE}-v1:0",
+        ),
+    ],
+)
+def test_behind_a_gateway_a_name_costs_what_its_maker_charges(
+    book, name, provider, listed_by, listed_as
+) -> None:
+    expected, found = book.rates(listed_as, listed_by), book.rates(name, provider)
+    said = "azure" if name.startswith("azure") else listed_by
+    assert found == replace(expected, version=f"{expected.version}, listed by {said}")
+
+
+@pytest.mark.parametrize(
+    ("name", "provider"),
+    [
+        ("deepseek-chat", "ollama"),
+        ("gpt-oss-20b", "vllm"),
+        ("deepseek-chat", "openai"),  # an open model behind OpenAI's protocol
+        ("gpt-4o", "anthropic"),
+        ("mystery", "my-gateway"),
+    ],
+)
+def test_an_open_model_of_ones_own_is_not_charged_what_its_maker_charges(
+    book, name, provider
+) -> None:
+    assert book.rates(name, provider) is None
+
+
+@pytest.mark.parametrize(
     ("name", "own_name", "family"),
     [
         ("openai:gpt-4o-2024-08-06", "gpt-4o-2024-08-06", "gpt-4o"),
@@ -92,6 +136,7 @@ def test_a_name_is_priced_as_the_model_it_means(book, name, provider, listed_by,
         ("claude-sonnet-4-5@20250929", "claude-sonnet-4-5@20250929", "claude-sonnet-4-5"),
         ("openrouter/meta-llama/Llama-3.3-70B", "llama-3.3-70b", "llama-3.3-70b"),
         ("mistral-large-2411", "mistral-large-2411", "mistral-large"),
+        ("gemini-2.5-flash-001", "gemini-2.5-flash-001", "gemini-2.5-flash"),
         ("gpt-4", "gpt-4", "gpt-4"),
     ],
 )

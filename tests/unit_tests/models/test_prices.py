@@ -9,7 +9,7 @@ from conftest import FakeClock
 from genai_prices import Usage, calc_price
 from genai_prices.data import providers
 from genai_prices.data_snapshot import DataSnapshot, set_custom_snapshot
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llmops_langchain.errors import ConfigurationError
@@ -98,13 +98,29 @@ def nano_by_the_price_data(
 BOOK = PriceBook(clock=lambda: NOW)
 
 
-@settings(max_examples=10, deadline=None)
-@given(usages())
-def test_every_model_costs_what_the_price_data_says(drawn) -> None:
+LONG = TokenUsage(
+    input_tokens=1_500_000,
+    output_tokens=90_000,
+    cached_tokens=400_000,
+    written_tokens=300_000,
+    written_1h_tokens=100_000,
+    audio_input_tokens=50_000,
+    reasoning_tokens=30_000,
+    audio_output_tokens=20_000,
+)
+
+
+@settings(max_examples=5, deadline=None)
+@given(drawn=usages(), tier=st.sampled_from(list(CONTEXTS)))
+@example(drawn=(LONG, 0), tier=None)
+@example(drawn=(LONG, 0), tier="batch")
+@example(drawn=(LONG, 0), tier="flex")
+@example(drawn=(LONG, 0), tier="priority")
+def test_every_model_costs_what_the_price_data_says(drawn, tier) -> None:
     compared = 0
     for provider, model in MODELS:
-        ours = BOOK.price(model, drawn[0], provider=provider)
-        theirs = nano_by_the_price_data(drawn, model, provider)
+        ours = BOOK.price(model, drawn[0], provider=provider, tier=tier)
+        theirs = nano_by_the_price_data(drawn, model, provider, tier=tier)
         if ours is not None and theirs is not None:
             assert abs(ours.nano_dollars - theirs) <= 1, (provider, model)
             compared += 1
@@ -121,6 +137,7 @@ def test_every_model_costs_what_the_price_data_says(drawn) -> None:
 )
 def test_every_tier_and_moment_costs_what_the_price_data_says(drawn, who, tier, now) -> None:
     ours = PriceBook(clock=lambda: now).price(who[1], drawn[0], provider=who[0], tier=tier)
+    assert BOOK.price(who[1], drawn[0], provider=who[0], tier=tier, at=now) == ours
     theirs = nano_by_the_price_data(drawn, who[1], who[0], tier=tier, now=now)
     exact = who[0] in {"openai", "google", "anthropic"}  # others list fractions of a nano-dollar
     if ours is not None and theirs is not None:
@@ -147,7 +164,8 @@ def test_a_reseller_does_not_get_the_makers_tier_prices() -> None:
     ("model", "provider"),
     [
         ("mystery", None),
-        ("gpt-4o", "nobody"),
+        ("mystery", "nobody"),
+        ("gpt-4o", "mistral"),  # which lists what it sells
         ("whisper-1", "openai"),  # charged by the hour
         ("qwen-3-coder-480b", "cerebras"),  # listed without a price
     ],
@@ -193,6 +211,48 @@ def test_a_call_is_charged_at_the_rates_of_its_own_day(clock) -> None:
     assert book.price("o3", PLAIN, provider="openai") != before
     clock.advance(-86_400)
     assert book.price("o3", PLAIN, provider="openai") == before
+
+
+def test_the_price_of_another_moment_leaves_todays_alone(clock) -> None:
+    clock.now = datetime(2025, 6, 11, 12, tzinfo=UTC).timestamp()
+    book = PriceBook(clock=clock)
+    today = book.rates("o3", "openai")
+    yesterday, tomorrow = (book.rates("o3", "openai", at=clock.now + n * 86_400) for n in (-2, 1))
+    assert yesterday.input > today.input
+    assert tomorrow.version.endswith(", 2025-06-12")
+    assert book.rates("o3", "openai") == today
+
+
+class TestFallback:
+    """A price for models without any."""
+
+    @pytest.fixture
+    def book(self, clock) -> PriceBook:
+        return PriceBook(fallback=(Decimal(3), Decimal("15.5")), clock=clock)
+
+    def test_what_nobody_knows_costs_as_assumed_and_says_so(self, book) -> None:
+        assert book.price("mystery", PLAIN) == Price(18_500_000_000, "fallback", fallback=True)
+        assert book.rates("whisper-1", "openai").fallback
+        assert book.rates("mystery", tier="batch", at=0.0).fallback
+
+    def test_parts_cost_as_their_totals(self, book) -> None:
+        parts = TokenUsage(
+            input_tokens=1_000_000,
+            output_tokens=1_000_000,
+            cached_tokens=9,
+            written_tokens=9,
+            reasoning_tokens=9,
+        )
+        assert book.price("mystery", parts) == book.price("mystery", PLAIN)
+
+    def test_a_known_price_is_no_fallback(self, book) -> None:
+        assert book.rates("gpt-4o") == PriceBook(clock=lambda: NOW).rates("gpt-4o")
+        book.set("mystery", input_per_million=1, output_per_million=1)
+        assert book.price("mystery", PLAIN) == Price(2 * 10**9, "set by hand, 2027-01-15")
+
+    def test_it_may_be_nothing(self, clock) -> None:
+        book = PriceBook(fallback=(Decimal(0), Decimal(0)), clock=clock)
+        assert book.price("mystery", PLAIN) == Price(0, "fallback", fallback=True)
 
 
 def test_an_input_beyond_a_threshold_is_charged_higher_as_a_whole() -> None:
