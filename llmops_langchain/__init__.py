@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         UnpricedModelError,
         UnscopedCallError,
     )
-    from llmops_langchain.graph import SqlNodeCache
+    from llmops_langchain.graph import BudgetLeft, SqlNodeCache, budget_node
     from llmops_langchain.ledger import (
         Budget,
         BudgetAlert,
@@ -53,8 +53,12 @@ if TYPE_CHECKING:
         Event,
         Ledger,
         Scope,
+        StoredPrices,
+        UnpricedModel,
     )
     from llmops_langchain.memory import ContextStatus, ContextWindow, Trim
+    from llmops_langchain.middleware import BudgetMiddleware
+    from llmops_langchain.models import PriceOverride
     from llmops_langchain.ops import LLMOps
     from llmops_langchain.settings import Settings
     from llmops_langchain.storage import Database
@@ -69,6 +73,8 @@ __all__ = [
     "BudgetError",
     "BudgetExceededError",
     "BudgetGate",
+    "BudgetLeft",
+    "BudgetMiddleware",
     "BudgetStatus",
     "BudgetUnavailableError",
     "Budgets",
@@ -95,6 +101,7 @@ __all__ = [
     "ModelCost",
     "NotFoundError",
     "OpenTelemetryExport",
+    "PriceOverride",
     "RedisStore",
     "ResponseCache",
     "SchemaVersionError",
@@ -104,11 +111,14 @@ __all__ = [
     "SqlNodeCache",
     "SqlStore",
     "StorageError",
+    "StoredPrices",
     "TrackingMiddleware",
     "Trim",
+    "UnpricedModel",
     "UnpricedModelError",
     "UnscopedCallError",
     "UsageCallbackHandler",
+    "budget_node",
     "count_tokens",
 ]
 
@@ -149,9 +159,21 @@ _HOMES = {
         "UnpricedModelError",
         "UnscopedCallError",
     ),
-    "graph": ("SqlNodeCache",),
-    "ledger": ("Budget", "BudgetAlert", "BudgetStatus", "Budgets", "Event", "Ledger", "Scope"),
+    "graph": ("BudgetLeft", "SqlNodeCache", "budget_node"),
+    "middleware": ("BudgetMiddleware",),
+    "ledger": (
+        "Budget",
+        "BudgetAlert",
+        "BudgetStatus",
+        "Budgets",
+        "Event",
+        "Ledger",
+        "Scope",
+        "StoredPrices",
+        "UnpricedModel",
+    ),
     "memory": ("ContextStatus", "ContextWindow", "Trim"),
+    "models": ("PriceOverride",),
     "ops": ("LLMOps",),
     "settings": ("Settings",),
     "storage": ("Database",),

@@ -118,9 +118,6 @@ class Runs(Generic[R]):
     def __contains__(self, run_id: UUID) -> bool:
         return run_id.int in self._open
 
-    def __len__(self) -> int:
-        return len(self._open)
-
     def _remember(self, key: int) -> None:
         if len(self._ended) >= self._remembered:
             self._ended_before, self._ended = self._ended, {}

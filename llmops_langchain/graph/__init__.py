@@ -1,6 +1,6 @@
 """Parts for LangGraph graphs: nodes to add, and the cache of what nodes returned."""
 
 from llmops_langchain.graph.cache import SqlNodeCache
-from llmops_langchain.graph.nodes import trim_node
+from llmops_langchain.graph.nodes import BudgetLeft, budget_node, trim_node
 
-__all__ = ["SqlNodeCache", "trim_node"]
+__all__ = ["BudgetLeft", "SqlNodeCache", "budget_node", "trim_node"]

@@ -34,7 +34,8 @@ from llmops_langchain.callbacks import (
     track_embeddings,
 )
 from llmops_langchain.clock import Clock, system_clock
-from llmops_langchain.graph import trim_node
+from llmops_langchain.errors import BudgetExceededError
+from llmops_langchain.graph import budget_node, trim_node
 from llmops_langchain.ledger import Scope, Share, track
 from llmops_langchain.memory import ContextWindow, Strategy, recorder
 from llmops_langchain.ops.kept import Kept
@@ -45,6 +46,8 @@ from llmops_langchain.settings import Settings
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
+
+    from llmops_langchain.middleware import BudgetMiddleware, ExitBehavior
 
 __all__ = ["LLMOps"]
 
@@ -141,6 +144,7 @@ class LLMOps(Kept):
                 )
             )
             if not self.settings.disabled:
+                self.prices.read_ahead()  # or the first event of an event loop would wait for it
                 stack.enter_context(attached(self.usage))
             yield scope
 
@@ -211,6 +215,34 @@ class LLMOps(Kept):
         """
         parts, full = self._parts, WhenFull(action=on_full, timeout=timeout)
         return BudgetGate(parts.gate, parts.reservations, parts.ledger, full=full)
+
+    def budget_middleware(
+        self,
+        *,
+        exit_behavior: "ExitBehavior" = "end",
+        downgrade_to: BaseChatModel | str | None = None,
+        message: str | Callable[[BudgetExceededError], str] | None = None,
+    ) -> "BudgetMiddleware":
+        """For `create_agent(…, middleware=[…])`: what an agent does when a budget has no room.
+
+        Args:
+            exit_behavior: `"end"` with a message, `"error"`, or `"downgrade"`.
+            downgrade_to: The cheaper model of `"downgrade"`.
+            message: What the agent says at its end, or makes it of the error.
+
+        Raises:
+            ConfigurationError: If the arguments do not fit each other.
+            MissingExtraError: If LangChain is not installed (`[agents]`).
+        """
+        from llmops_langchain.middleware import BudgetMiddleware
+
+        return BudgetMiddleware(
+            self.guard, exit_behavior=exit_behavior, downgrade_to=downgrade_to, message=message
+        )
+
+    def budget_node(self, **options: Any) -> Callable[..., Any]:
+        """A LangGraph node that writes what is left to the state; options as for `budget_node`."""
+        return budget_node(self.budgets.counting, **options)
 
     def track_embeddings(self, embeddings: Embeddings) -> Embeddings:
         """The same embedder, each of whose calls is recorded with its tokens and its price."""

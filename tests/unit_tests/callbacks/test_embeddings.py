@@ -179,6 +179,15 @@ def test_what_a_cache_of_vectors_has_is_not_paid_again(book) -> None:
     assert book.only().input_tokens == TOKENS
 
 
+def test_around_a_cache_of_vectors_the_model_is_known_too(book) -> None:
+    classic = pytest.importorskip("langchain_classic.embeddings")
+    cache = classic.CacheBackedEmbeddings.from_bytes_store(
+        OpenAIEmbeddings(), InMemoryByteStore(), key_encoder="blake2b"
+    )
+    tracked(book, cache).embed_documents(TEXTS)
+    assert (book.only().provider, book.only().model) == ("openai", "text-embedding-3-small")
+
+
 def named(kind: str, **attributes: Any) -> Embeddings:
     made = type(kind, (DeterministicFakeEmbedding,), {"__annotations__": {}})
     embeddings = made(size=2)

@@ -202,13 +202,12 @@ def test_a_budget_node_leads_elsewhere_when_a_budget_is_exceeded(ops: LLMOps, ru
 
 def test_an_exceeded_budget_is_the_tightest_whatever_others_have_left(ops: LLMOps) -> None:
     ops.budgets.set(Budget(project="p", limit=1000, hard=False))
-    ops.budgets.set(Budget(workspace="w", limit=951))
-    graph = graph_with(ops.budget_node(then="work", exceeded="stop", at=0.96))
+    ops.budgets.set(Budget(user="u", limit=10))
+    graph = graph_with(ops.budget_node(then="work", exceeded="stop", at=0.9))
     with ops.track(project="p"):
-        spend(ops, "960")
-    with ops.track(project="p", workspace="w"):
         spend(ops, "900")
-        assert run(graph)["budget"]["scope"] == "project 'p'"
+        with ops.track(user="u"):
+            assert run(graph)["budget"]["scope"] == "project 'p'"
 
 
 @pytest.mark.parametrize(
