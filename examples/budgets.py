@@ -14,7 +14,6 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
 
 from llmops_langchain import Budget, BudgetAlert, LLMOps, count_tokens
-from llmops_langchain.middleware import BudgetMiddleware
 
 
 class Researcher(BaseChatModel):
@@ -62,8 +61,8 @@ with LLMOps("sqlite://") as ops:  # in memory; "sqlite:///llmops.db" keeps it
     ops.budgets.on_alert(alerts.append)
 
     small = Researcher(model_name="small-model", answer="Water it twice a week.")
-    stops = BudgetMiddleware(ops.guard)
-    goes_on = BudgetMiddleware(ops.guard, exit_behavior="downgrade", downgrade_to=small)
+    stops = ops.budget_middleware()
+    goes_on = ops.budget_middleware(exit_behavior="downgrade", downgrade_to=small)
 
     for user, middleware in (("mira", stops), ("jonas", goes_on)):
         agent = create_agent(Researcher(), [search], middleware=[middleware])

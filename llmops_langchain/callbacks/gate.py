@@ -81,6 +81,12 @@ class Asked(NamedTuple):
     answers: int = 1
     """How many prompts of a text model are answered at once."""
 
+    @property
+    def model_name(self) -> str:
+        """By which its price is known; of a model that says none, the name of its class."""
+        named = self.metadata.get("ls_model_name") or model_name(self.model)
+        return named or type(self.model).__name__
+
 
 @dataclass(slots=True)
 class Pass:
@@ -236,12 +242,16 @@ class Gate:
         raise StorageError(msg)
 
     def _settled_by(self, asked: Asked, reservation_id: UUID) -> None:
-        model, provider = (asked.metadata.get(f"ls_{each}") for each in ("model_name", "provider"))
-        self.usage.settles(asked.run_id, reservation_id, model=model, provider=provider)
+        self.usage.settles(
+            asked.run_id,
+            reservation_id,
+            model=asked.model_name,
+            provider=asked.metadata.get("ls_provider"),
+        )
 
     def _priced(self, asked: Asked, governed: Governed) -> tuple[Pass, Amount]:
         """What to set aside, with the cap that a strict budget wants."""
-        name = asked.metadata.get("ls_model_name") or model_name(asked.model)
+        name = asked.model_name
         rates = self._rates(asked, name, governed)
         cap = cap_of(asked.model, asked.kwargs)
         let = Pass(renewed=time.monotonic())
@@ -321,5 +331,5 @@ def _about(scope: Scope, asked: Asked, now: float) -> dict[str, Any]:
         "thread": scope.thread,
         "tags": dict(scope.tags) or None,
         "provider": asked.metadata.get("ls_provider"),
-        "model": asked.metadata.get("ls_model_name") or model_name(asked.model) or None,
+        "model": asked.model_name,
     }

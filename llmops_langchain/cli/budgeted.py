@@ -29,12 +29,15 @@ def ask_within_a_budget(ops: "LLMOps", chat: "BaseChatModel", run: str) -> dict[
     from langchain_core.runnables.config import ContextThreadPoolExecutor
     from rich.console import Console
 
-    from llmops_langchain import Budget
+    from llmops_langchain import Budget, UnpricedModelError
 
     model, told = ops.guard(chat), list["BudgetAlert"]()
     ops.budgets.on_alert(told.append)
     with ops.track(workspace=run, project="cards"), ContextThreadPoolExecutor(_CUSTOMERS) as pool:
-        limit = _ROOM * _most(ops, model, run)
+        try:
+            limit = _ROOM * _most(ops, model, run)
+        except UnpricedModelError:
+            return {}  # a budget in dollars needs a price
         ops.budgets.set(Budget(workspace=run, project="cards", limit=limit, period="total"))
         answered = _answered(pool, model)
     status = ops.budgets.get(workspace=run, project="cards")

@@ -242,7 +242,8 @@ class LLMOps(Kept):
 
     def budget_node(self, **options: Any) -> Callable[..., Any]:
         """A LangGraph node that writes what is left to the state; options as for `budget_node`."""
-        return budget_node(self.budgets.counting, **options)
+        counting = (lambda _: []) if self.settings.disabled else self.budgets.counting
+        return budget_node(counting, **options)
 
     def track_embeddings(self, embeddings: Embeddings) -> Embeddings:
         """The same embedder, each of whose calls is recorded with its tokens and its price."""
