@@ -3,6 +3,7 @@
 import ast
 import doctest
 import re
+import runpy
 import textwrap
 from collections.abc import Iterator
 from importlib import import_module
@@ -35,6 +36,10 @@ def docstring_examples() -> Iterator[doctest.DocTest]:
 def fences(name: str, text: str, names: dict[str, object]) -> Iterator[object]:
     for number, found in enumerate(FENCE.finditer(text), start=1):
         yield pytest.param(textwrap.dedent(found[1]), names, id=f"{name}-{number}")
+
+
+# The desk of `support_agent.py` needs a model: the integration tests run it with the demo.
+EXAMPLES = [it for it in sorted((ROOT / "examples").glob("*.py")) if it.stem != "support_agent"]
 
 
 def fences_of_pages() -> Iterator[object]:
@@ -73,6 +78,12 @@ def test_a_code_block_runs(source, known) -> None:
     for each in names.values():
         if isinstance(each, LLMOps):
             each.close()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(path), run_name="__main__")
+    assert capsys.readouterr().out
 
 
 def test_the_first_page_has_an_example_that_runs() -> None:
