@@ -26,6 +26,7 @@ SCRIPTS = (
     "trim.py",
     "prices.py",
     "handler.py",
+    "budgets.py",
     "ingest.py",
 )
 BEGIN, END = "<!-- figures: `make bench` writes what follows -->", "<!-- end of the figures -->"
@@ -35,6 +36,8 @@ LIBRARIES = (
     "langchain-community",
     "redis",
     "langchain-openai",
+    "langfuse",
+    "openinference-instrumentation-langchain",
     "SQLAlchemy",
     "genai-prices",
     "tiktoken",

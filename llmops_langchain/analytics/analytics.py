@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, literal_column, select
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, literal_column, or_, select
 
 from llmops_langchain.analytics.reports import CostReport, ModelCost
 from llmops_langchain.clock import Clock, system_clock
 from llmops_langchain.errors import ConfigurationError
-from llmops_langchain.ledger import LLM_CALL, TRIM
+from llmops_langchain.ledger import ABANDONED, EMBEDDING, LLM_CALL, TRIM
 from llmops_langchain.models import dollars
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.schema import events
@@ -16,6 +16,7 @@ from llmops_langchain.storage.schema import events
 __all__ = ["Analytics"]
 
 _DAY = 86_400.0
+_NAMES = (LLM_CALL, EMBEDDING, ABANDONED, TRIM)
 
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
@@ -31,15 +32,22 @@ def _sum(
 
 
 _call, _cut = events.c.name == LLM_CALL, events.c.name == TRIM
+_embedding, _lost = events.c.name == EMBEDDING, events.c.name == ABANDONED
+_asked = or_(_call, _embedding)
 # Grouped by the expression (the name alone is the column's), so without a bound parameter in it.
 _model = func.coalesce(events.c.model, literal_column("'unknown'"))
 _SUMS = select(
     _model.label("model"),
     _count(_call).label("calls"),
     _count(and_(_call, events.c.cache_tier.is_not(None))).label("cache_hits"),
-    _count(and_(_call, events.c.status == "error")).label("errors"),
-    _count(and_(_call, events.c.estimated)).label("estimated_calls"),
-    _count(and_(_call, events.c.unpriced)).label("unpriced_calls"),
+    _count(_embedding).label("embedding_calls"),
+    # A guess is taken back by an event with the same amount below zero.
+    (_count(and_(_lost, events.c.cost >= 0)) - _count(and_(_lost, events.c.cost < 0))).label(
+        "abandoned_calls"
+    ),
+    _count(and_(_asked, events.c.status == "error")).label("errors"),
+    _count(and_(_asked, events.c.estimated)).label("estimated_calls"),
+    _count(and_(_asked, events.c.unpriced)).label("unpriced_calls"),
     _sum(events.c.input_tokens).label("input_tokens"),
     _sum(events.c.output_tokens).label("output_tokens"),
     _sum(events.c.cached_tokens).label("cached_tokens"),
@@ -113,7 +121,7 @@ class Analytics:
 
 def _within(question: Select[Any], since: float, named: dict[str, str | None]) -> Select[Any]:
     wanted = [events.c[column] == value for column, value in named.items() if value is not None]
-    return question.where(events.c.name.in_((LLM_CALL, TRIM)), events.c.ts >= since, *wanted)
+    return question.where(events.c.name.in_(_NAMES), events.c.ts >= since, *wanted)
 
 
 def _report(since: float, rows: Sequence[Row[Any]]) -> CostReport:
@@ -125,6 +133,8 @@ def _report(since: float, rows: Sequence[Row[Any]]) -> CostReport:
         since=since,
         calls=total("calls"),
         cache_hits=total("cache_hits"),
+        embedding_calls=total("embedding_calls"),
+        abandoned_calls=total("abandoned_calls"),
         errors=total("errors"),
         input_tokens=total("input_tokens"),
         output_tokens=total("output_tokens"),

@@ -36,6 +36,10 @@ class CostReport:
     """Model calls, cache hits and errors included."""
     cache_hits: int
     """Calls that a cache answered; they use no tokens and cost nothing."""
+    embedding_calls: int
+    """Calls of embedders, not in `calls`; their tokens and dollars are in the sums."""
+    abandoned_calls: int
+    """Guarded calls nobody heard of again, in `total` with their estimate."""
     errors: int
     """Calls that failed or were broken off."""
     input_tokens: int

@@ -138,12 +138,11 @@ class GuardedCall:
             return
         self._began = True
         prompt, metadata = self._asked.prompt, dict(self._asked.metadata)
+        told: dict[str, Any] = {"metadata": metadata, "invocation_params": self.kwargs}
         if isinstance(prompt, str):
-            self._usage.on_llm_start({}, [prompt], run_id=self._run_id, metadata=metadata)
+            self._usage.on_llm_start({}, [prompt], run_id=self._run_id, **told)
         else:
-            self._usage.on_chat_model_start(
-                {}, [list(prompt)], run_id=self._run_id, metadata=metadata
-            )
+            self._usage.on_chat_model_start({}, [list(prompt)], run_id=self._run_id, **told)
 
     def _enter(self, let: Pass) -> None:
         self._let = let

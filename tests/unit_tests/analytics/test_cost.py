@@ -20,7 +20,7 @@ from llmops_langchain import (
     Event,
     Ledger,
 )
-from llmops_langchain.ledger import LLM_CALL, TRIM
+from llmops_langchain.ledger import ABANDONED, EMBEDDING, LLM_CALL, TOOL_CALL, TRIM
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0
@@ -109,6 +109,21 @@ def assert_models_add_up(report: CostReport, events: list[dict[str, object]]) ->
     for name in ("calls", "cache_hits", "input_tokens", "output_tokens", "total", "saved"):
         parts = [getattr(each, name) for each in report.by_model.values()]
         assert sum(parts) == getattr(report, name)
+
+
+def test_embeddings_and_abandoned_calls_cost_too(store, analytics) -> None:
+    store(
+        {"cost": 1},
+        {"name": EMBEDDING, "cost": 10, "input_tokens": 5, "unpriced": True},
+        {"name": ABANDONED, "cost": 100},
+        {"name": ABANDONED, "cost": 1000},
+        {"name": ABANDONED, "cost": -1000},
+        {"name": TOOL_CALL, "latency": 3.0},
+    )
+    report = analytics.cost()
+    assert (report.calls, report.embedding_calls, report.abandoned_calls) == (1, 1, 1)
+    assert (report.total * 10**9, report.input_tokens, report.unpriced_calls) == (111, 5, 1)
+    assert report.latency == 0
 
 
 def test_nothing_happened_costs_nothing(analytics) -> None:
