@@ -43,6 +43,20 @@ __all__ = [
 class LLMOpsError(Exception):
     """Base class: `except LLMOpsError` catches everything raised on purpose."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # As it is: the figures are attributes, and a subclass takes them by name.
+        return _rebuilt, (type(self), self.args, vars(self))
+
+
+def _rebuilt(
+    kind: type[LLMOpsError], args: tuple[object, ...], figures: dict[str, object]
+) -> LLMOpsError:
+    """The error that another process raised."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    vars(error).update(figures)
+    return error
+
 
 class ConfigurationError(LLMOpsError, ValueError):
     """Raised by a constructor, before any work is done."""

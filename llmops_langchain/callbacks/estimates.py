@@ -2,14 +2,16 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 from uuid import UUID
 
 from langchain_core.language_models import BaseLanguageModel
 from langchain_core.messages import BaseMessage
+from langchain_core.utils.function_calling import convert_to_json_schema
 
+from llmops_langchain.callbacks.marks import is_marked
 from llmops_langchain.ledger import LLM_CALL, Event
 from llmops_langchain.models import Rates, TokenUsage
 from llmops_langchain.tokens import count_tokens
@@ -24,6 +26,9 @@ _USUAL_OUTPUT = 1_024
 
 _ENOUGH, _REMEMBERED = 10, 200
 """Calls after which a model's own answers count, and how many of the newest are looked at."""
+
+_LONG = 500
+"""Tokens of a prompt from which on its ratio tells something."""
 
 _MOST_OPEN, _MOST_MODELS = 10_000, 1_000
 """Calls under way, and names of models, that are kept in mind."""
@@ -50,10 +55,6 @@ class Size:
     is_written: bool = False
     """The prompt is marked to be kept in the provider's cache, which costs more than to send it."""
 
-    def corrected(self, ratio: float) -> "Size":
-        """With the input as the provider is likely to count it."""
-        return replace(self, input_tokens=ceil(self.input_tokens * ratio))
-
     def usage(self, *, answered: bool) -> TokenUsage:
         """The usage at the highest price the call may have; without an answer, its input alone."""
         written = self.input_tokens if self.is_written else 0
@@ -76,34 +77,21 @@ class Size:
 
 def cap_of(model: BaseLanguageModel[Any], asked: Mapping[str, Any]) -> int | None:
     """The longest answer that the call, or the model, allows; `None` if neither says."""
-    for given in (asked, vars(model)):
-        for name in _CAPS:
-            value = given.get(name)
-            if isinstance(value, int) and value > 0:
-                return value
-    return None
+    if any(name in asked for name in _CAPS):
+        return _cap_in(asked)  # also none: that lifts the model's own
+    return _cap_in(vars(model))
 
 
-def capping(model: BaseLanguageModel[Any]) -> str | None:
+def capping(model: BaseLanguageModel[Any], asked: Mapping[str, Any]) -> str | None:
     """The name under which this model takes a cap with a call; `None` if it has none."""
     fields = type(model).model_fields
-    return next((name for name in _CAPS if name in fields), None)
+    return next((name for name in _CAPS if name in asked or name in fields), None)
 
 
 def choices(model: BaseLanguageModel[Any], asked: Mapping[str, Any]) -> int:
     """How many answers are asked for."""
-    n = asked.get("n") or vars(model).get("n") or 1
-    return n if isinstance(n, int) and n > 0 else 1
-
-
-def _has_marks(prompt: Sequence[BaseMessage]) -> bool:
-    """Whether a part of the prompt is to be written to the provider's cache."""
-    return any(
-        isinstance(block, dict) and "cache_control" in block
-        for message in prompt
-        if isinstance(message.content, list)
-        for block in message.content
-    )
+    told = (asked.get(name) or vars(model).get(name) for name in ("n", "best_of"))
+    return max((n for n in told if isinstance(n, int) and n > 0), default=1)
 
 
 def size_of(
@@ -112,13 +100,29 @@ def size_of(
     """The size of a call with an answer of so many tokens."""
     tools = [tool for tool in asked.get("tools") or asked.get("functions") or () if tool]
     input_tokens = count_tokens(prompt, name, tools)
-    if isinstance(schema := asked.get("response_format"), Mapping):
-        input_tokens += count_tokens("", name, [schema])
-    return Size(
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        is_written=not isinstance(prompt, str) and _has_marks(prompt),
+    input_tokens += sum(
+        count_tokens("", name, [schema])
+        for key in ("response_format", "output_config")
+        if (schema := _schema(asked.get(key))) is not None
     )
+    return Size(
+        input_tokens=input_tokens, output_tokens=output_tokens, is_written=is_marked(prompt, asked)
+    )
+
+
+def _cap_in(given: Mapping[str, Any]) -> int | None:
+    values = (given.get(name) for name in _CAPS)
+    return next((it for it in values if isinstance(it, int) and it > 0), None)
+
+
+def _schema(form: object) -> Mapping[str, Any] | None:
+    """What the answer must look like, as it is sent."""
+    if isinstance(form, type):
+        try:
+            return convert_to_json_schema(form)
+        except (TypeError, ValueError):
+            return None
+    return form if isinstance(form, Mapping) else None
 
 
 class Experience:
@@ -130,7 +134,8 @@ class Experience:
     def __init__(self) -> None:
         self._answers: dict[str, deque[int]] = {}
         self._ratios: dict[str, deque[float]] = {}
-        self._counted: dict[UUID, int] = {}
+        self._added: dict[str, deque[int]] = {}
+        self._asked: dict[UUID, tuple[str, int]] = {}
 
     def expected_output(self, model: str) -> int:
         """Tokens that nine of ten of the model's answers do not exceed."""
@@ -139,26 +144,32 @@ class Experience:
             return _USUAL_OUTPUT
         return max(1, seen[ceil(0.9 * len(seen)) - 1])
 
-    def correction(self, model: str) -> float:
-        """The most that the provider counted lately for each token counted here; at least 1."""
-        ratios: Sequence[float] = self._ratios.get(model) or ()
-        return max(1.0, *ratios) if ratios else 1.0
+    def corrected(self, model: str, counted: int) -> int:
+        """The most that the provider would count, as it did lately, for what is counted here.
 
-    def counted(self, run_id: UUID, input_tokens: int) -> None:
-        """Remember what was counted for a call, until its event is heard."""
-        if len(self._counted) >= _MOST_OPEN:
-            self._counted.clear()
-        self._counted[run_id] = input_tokens
+        Long prompts tell by what to multiply, short ones what is added to each: an image, a tool
+        of the provider's own.
+        """
+        ratios: Sequence[float] = self._ratios.get(model) or ()
+        added: Sequence[int] = self._added.get(model) or ()
+        return ceil(counted * max((1.0, *ratios))) + max((0, *added))
+
+    def asked(self, run_id: UUID, model: str, counted: int) -> None:
+        """Remember by which name a call was asked, and what was counted, until it is heard."""
+        if len(self._asked) >= _MOST_OPEN:
+            self._asked.clear()
+        self._asked[run_id] = (model, counted)
 
     def hear(self, event: Event) -> None:
-        """Learn from a call that ended."""
-        counted = self._counted.pop(event.id, None)
+        """Learn from a call that ended; the answer may be under another name than the question."""
+        model, counted = self._asked.pop(event.id, (event.model or "", 0))
         if event.name != LLM_CALL or event.status != "ok" or event.cache_tier or event.estimated:
             return
-        model = event.model or ""
         _recent(self._answers, model).append(event.output_tokens)
-        if counted and event.input_tokens:
+        if counted >= _LONG:
             _recent(self._ratios, model).append(event.input_tokens / counted)
+        elif counted:
+            _recent(self._added, model).append(event.input_tokens - counted)
 
 
 def _recent(kept: dict[str, deque[Any]], model: str) -> deque[Any]:

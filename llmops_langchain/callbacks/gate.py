@@ -5,8 +5,9 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from llmops_langchain.callbacks.estimates import (
     choices,
     size_of,
 )
+from llmops_langchain.callbacks.living import Living
 from llmops_langchain.callbacks.scoping import scope_of
 from llmops_langchain.callbacks.usage import UsageCallbackHandler
 from llmops_langchain.clock import Clock
@@ -96,8 +98,8 @@ class Pass:
     """What was set aside for it alone; `None` where no budget limits it, or a slice pays."""
     cap: dict[str, int] = field(default_factory=dict)
     """Arguments that cap the answer, where a strict budget wants that."""
-    renewed: float = 0.0
-    """When its lease was last prolonged, by the monotonic clock."""
+    slice_run: UUID | None = None
+    """Its run, where a slice pays."""
 
 
 class Gate:
@@ -146,8 +148,8 @@ class Gate:
         for pause in _pauses(full):
             try:
                 return self._enter(asked)
-            except BudgetExceededError:
-                if pause is None:
+            except BudgetExceededError as error:
+                if pause is None or error.requested > error.limit:
                     raise
             time.sleep(pause)
         raise AssertionError  # the last pause is none
@@ -158,50 +160,71 @@ class Gate:
             return let  # nothing of it blocks the loop
         for pause in _pauses(full):
             try:
-                return await self._hop(asyncio.get_running_loop(), asked)
-            except BudgetExceededError:
-                if pause is None:
+                return await self._hop(asked)
+            except BudgetExceededError as error:
+                if pause is None or error.requested > error.limit:
                     raise
             await asyncio.sleep(pause)
         raise AssertionError  # the last pause is none
 
-    def heard_of(self, let: Pass) -> None:
-        """A token came: the call lives, and its lease is prolonged when a third of it is over."""
-        now = time.monotonic()
-        if let.reservation_id is not None and now - let.renewed > self._reservations.lease / 3:
-            let.renewed = now
-            self._workers.submit(self._renew, let.reservation_id)
+    def leave(self, let: Pass) -> None:
+        """The call has ended; its event settles it."""
+        self._living.end(let.reservation_id)
+
+    def close(self) -> None:
+        """End the threads; a later call starts them again."""
+        workers, upkeep, living = self._workers, self._upkeep, self._living
+        self.after_fork()
+        workers.shutdown(wait=False)
+        upkeep.shutdown(wait=False)
+        living.close()
 
     def after_fork(self) -> None:
         """Start with threads of this process' own."""
         self._workers = ThreadPoolExecutor(4, "llmops-gate")
+        self._upkeep = ThreadPoolExecutor(1, "llmops-upkeep")  # must not hold up who wants in
+        self._failed = -1.0
+        self._living = Living(self._reservations.prolong, lease=self._reservations.lease)
 
-    async def _hop(self, loop: asyncio.AbstractEventLoop, asked: Asked) -> Pass:
+    async def _hop(self, asked: Asked) -> Pass:
         scope = scope_of(asked.metadata)  # here: the worker thread has no context
-        entering = loop.run_in_executor(self._workers, self._enter, asked, scope)
+        entering = self._workers.submit(self._enter, asked, scope, time.monotonic())
         try:
-            return await asyncio.shield(entering)
+            return await asyncio.wrap_future(entering)
         except asyncio.CancelledError:
-            # Whoever asked has gone: what is set aside for him a moment later is given back.
+            # Whoever asked has gone: what is set aside for him a moment later is given back. The
+            # thread's own future tells, for the loop may have ended by then.
             entering.add_done_callback(self._given_back)
             raise
 
-    def _given_back(self, entering: "asyncio.Future[Pass]") -> None:
-        if not entering.cancelled() and entering.exception() is None:
-            let = entering.result()
-            if let.reservation_id is not None:
-                self._workers.submit(self._release, let.reservation_id)
+    def _given_back(self, entering: "Future[Pass]") -> None:
+        if entering.cancelled() or entering.exception() is not None:
+            return
+        self.leave(let := entering.result())
+        if let.slice_run is not None and self._slices is not None:
+            self._slices.undo(let.slice_run)
+        elif let.reservation_id is not None:
+            self._upkeep.submit(self._release, let.reservation_id)
 
-    def _enter(self, asked: Asked, scope: Scope | None = None) -> Pass:
+    def _enter(self, asked: Asked, scope: Scope | None = None, since: float | None = None) -> Pass:
+        since = time.monotonic() if since is None else since
         try:
+            self._check_failed(since)
             return self._reserved(asked, scope or scope_of(asked.metadata))
         except StorageError as error:
+            self._failed = max(self._failed, time.monotonic())
             if self._refuses_blindly:
                 raise BudgetUnavailableError from error
             if not self.unguarded:
                 logger.warning("budgets cannot be asked, calls go unguarded: %s", error)
             self.unguarded += 1
             return Pass()
+
+    def _check_failed(self, since: float) -> None:
+        """Who queued behind a failure shares it."""
+        if since < self._failed:
+            msg = "the database did not answer another call meanwhile"
+            raise StorageError(msg)
 
     def _drawn(self, asked: Asked, scope: Scope) -> Pass | None:
         """A pass of a slice at hand; the database is not asked."""
@@ -214,9 +237,9 @@ class Gate:
         if drawn is None:
             return None
         if drawn.renewal_is_due:
-            self._workers.submit(self._renew_slice, drawn.reservation_id)
-        self._settled_by(asked, drawn.reservation_id)
-        return Pass(None, let.cap)  # its event settles it; its lease is the slice's
+            self._upkeep.submit(self._renew_slice, drawn.reservation_id)
+        self._settled_by(asked, drawn.reservation_id, governed, amount)
+        return Pass(None, let.cap, asked.run_id)  # its lease is the slice's
 
     def _reserved(self, asked: Asked, scope: Scope) -> Pass:
         if self._slices and (let := self._drawn(asked, scope)):
@@ -230,39 +253,51 @@ class Gate:
             if self._slices and (
                 taken := self._slices.take(governed, amount.most, asked.run_id, about)
             ):
-                self._settled_by(asked, taken)
-                return Pass(None, let.cap)
-            let.reservation_id = self._reservations.reserve(
-                governed, amount, about=about, run_id=asked.run_id
-            )
+                self._settled_by(asked, taken, governed, amount)
+                return Pass(None, let.cap, asked.run_id)
+            let.reservation_id = self._set_aside(governed, amount, about, asked.run_id)
             if let.reservation_id is not None:
-                self._settled_by(asked, let.reservation_id)
+                self._settled_by(asked, let.reservation_id, governed, amount)
+                self._living.begin(let.reservation_id)
                 return let
         msg = "budgets change faster than a call can be made"
         raise StorageError(msg)
 
-    def _settled_by(self, asked: Asked, reservation_id: UUID) -> None:
+    def _set_aside(
+        self, governed: Governed, amount: Amount, about: Mapping[str, Any], run_id: UUID
+    ) -> UUID | None:
+        reserve = partial(self._reservations.reserve, governed, amount, about=about, run_id=run_id)
+        try:
+            return reserve()
+        except BudgetExceededError:
+            # What this process holds and does not use may be the room that is missing.
+            if self._slices is None or not self._slices.give_back():
+                raise
+        return reserve()
+
+    def _settled_by(
+        self, asked: Asked, reservation_id: UUID, governed: Governed, amount: Amount
+    ) -> None:
         self.usage.settles(
             asked.run_id,
             reservation_id,
             model=asked.model_name,
             provider=asked.metadata.get("ls_provider"),
+            # Of a call that is cut off nobody knows how much the provider went on to make.
+            at_risk=amount.at_risk if governed.is_strict else 0,
         )
 
     def _priced(self, asked: Asked, governed: Governed) -> tuple[Pass, Amount]:
         """What to set aside, with the cap that a strict budget wants."""
         name = asked.model_name
         rates = self._rates(asked, name, governed)
-        cap = cap_of(asked.model, asked.kwargs)
-        let = Pass(renewed=time.monotonic())
-        if cap is None and governed.is_strict:
-            cap = self._most_output(asked.model)
-            let.cap = _capped(asked.model, cap)
-        each = cap or self._experience.expected_output(name)
+        let, each = Pass(), self._answer(asked, name, governed)
+        if governed.is_strict and cap_of(asked.model, asked.kwargs) is None:
+            let.cap = _capped(asked, each)
         answers = choices(asked.model, asked.kwargs) * asked.answers
         size = size_of(asked.prompt, name, asked.kwargs, output_tokens=each * answers)
-        self._experience.counted(asked.run_id, size.input_tokens)
-        size = size.corrected(self._experience.correction(name))
+        self._experience.asked(asked.run_id, name, size.input_tokens)
+        size = replace(size, input_tokens=self._experience.corrected(name, size.input_tokens))
         most = size.most(rates)
         at_risk = most if governed.is_strict else size.at_risk(rates)
         return let, Amount(most, at_risk)
@@ -275,15 +310,21 @@ class Gate:
             raise UnpricedModelError(name, scope=governed.budgets[0].budget.name)
         return rates
 
+    def _answer(self, asked: Asked, name: str, governed: Governed) -> int:
+        """Tokens to set aside for an answer.
+
+        The classes of some providers have caps of their own as long as the model can write: such a
+        one says nothing of the next answer, unless it must be strictly kept.
+        """
+        cap, expected = cap_of(asked.model, asked.kwargs), self._experience.expected_output(name)
+        if governed.is_strict:
+            return cap or self._most_output(asked.model)
+        says_so = cap_of(asked.model, {}) != cap or (cap or 0) <= self._strict_output
+        return cap if cap is not None and says_so else min(cap or expected, expected)
+
     def _most_output(self, model: BaseLanguageModel[Any]) -> int:
         profile = getattr(model, "profile", None) or {}
         return min(self._strict_output, profile.get("max_output_tokens") or self._strict_output)
-
-    def _renew(self, reservation_id: UUID) -> None:
-        try:
-            self._reservations.renew(reservation_id)
-        except StorageError as error:
-            logger.warning("a lease could not be prolonged: %s", error)
 
     def _renew_slice(self, reservation_id: UUID) -> None:
         assert self._slices is not None  # noqa: S101 - who calls has looked
@@ -308,11 +349,11 @@ def _pauses(full: WhenFull) -> Iterator[float | None]:
     yield None
 
 
-def _capped(model: BaseLanguageModel[Any], cap: int) -> dict[str, int]:
-    name = capping(model)
+def _capped(asked: Asked, cap: int) -> dict[str, int]:
+    name = capping(asked.model, asked.kwargs)
     if name is None:
         msg = (
-            f"a strict budget caps answers, and {type(model).__name__!r} has no argument for it: "
+            f"a strict budget caps answers, and {type(asked.model).__name__!r} takes no cap: "
             "give the call a `max_tokens=` that it honours, or set the budget with `strict=False`"
         )
         raise ConfigurationError(msg)

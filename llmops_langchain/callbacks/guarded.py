@@ -139,7 +139,9 @@ class GuardedAnswers(KnownRuns):
     ) -> Iterator[ChatGenerationChunk]:
         with call:
             if call.instead is not None:
-                yield from _streamed(call.instead, messages, stop, call.kwargs)
+                for chunk in _streamed(call.instead, messages, stop, call.kwargs):
+                    call.heard(chunk)
+                    yield chunk
                 return
             asked = arguments(base, stop, run_manager, call.kwargs)
             for chunk in fetched(partial(inside, self), partial(base, messages, **asked)):
@@ -157,6 +159,7 @@ class GuardedAnswers(KnownRuns):
         async with call:
             if call.instead is not None:
                 async for chunk in _astreamed(call.instead, messages, stop, call.kwargs):
+                    call.heard(chunk)
                     yield chunk
                 return
             asked = arguments(base, stop, run_manager, call.kwargs)

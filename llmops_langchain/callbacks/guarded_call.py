@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from langchain_core.language_models import BaseChatModel, BaseLanguageModel, BaseLLM
 from langchain_core.messages import BaseMessage
@@ -18,14 +18,22 @@ from langchain_core.outputs import (
 )
 
 from llmops_langchain.callbacks.gate import Asked, Gate, Pass, WhenFull
-from llmops_langchain.errors import BudgetExceededError
+from llmops_langchain.errors import (
+    BudgetError,
+    BudgetExceededError,
+    ConfigurationError,
+    LLMOpsError,
+)
 from llmops_langchain.ledger import holding
 from llmops_langchain.storage.types import new_id
-from llmops_langchain.wrapping import Run, below_layers
+from llmops_langchain.wrapping import Run, below_layers, is_swapped
 
 __all__ = ["GuardedCall", "Laid", "inside", "is_inside", "laid_over"]
 
 R = TypeVar("R", ChatResult, LLMResult)
+_COMMON = frozenset({"max_tokens", "stop", "temperature", "top_p"})
+"""Arguments that every provider's class understands alike."""
+
 Chunk = ChatGenerationChunk | GenerationChunk
 
 # A model without an async method of its own enters `_agenerate` and then `_generate`.
@@ -106,7 +114,6 @@ class GuardedCall:
     def heard(self, chunk: Chunk) -> None:
         """A chunk came."""
         self._chunks.append(chunk)
-        self._gate.heard_of(self._let)
         if self._began and len(self._chunks) == 1:
             self._usage.on_llm_new_token(chunk.text, run_id=self._run_id)
 
@@ -116,7 +123,8 @@ class GuardedCall:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._told or self.instead is not None:
+        self._gate.leave(self._let)
+        if self._told or (self.instead is not None and not self._began):
             return
         if error is not None:
             part = LLMResult(generations=[self._whole()])
@@ -149,11 +157,16 @@ class GuardedCall:
         self.kwargs.update(let.cap)
 
     def _refused(self, error: BaseException) -> None:
-        if isinstance(error, BudgetExceededError) and self._full.instead is not None:
-            self.instead = self._full.instead
+        may_go_on = isinstance(error, BudgetExceededError) and self._full.instead is not None
+        if may_go_on and _is_understood(self._asked.model, self._full.instead, self.kwargs):
+            self.instead = cast("BaseChatModel", self._full.instead)
             self.kwargs = _for_another(self._asked.model, self.instead, self.kwargs)
             return
-        if self._began:
+        # Nothing was sent, whatever ended the waiting; of a cancelled `ainvoke` core tells nobody.
+        if not isinstance(error, LLMOpsError):
+            told = BudgetError("the call was given up before it was made")
+            self._usage.on_llm_error(told, run_id=self._run_id)
+        elif self._began:
             self._usage.on_llm_error(error, run_id=self._run_id)
         raise error
 
@@ -170,7 +183,14 @@ class GuardedCall:
 
 def laid_over(model: BaseLanguageModel[Any]) -> Laid | None:
     """What was laid over the model by `guarded`; `None` if nothing was."""
-    layers = (getattr(model, "_llmops", None) or {}).values()
+    parts = getattr(model, "_llmops", None)
+    if parts is None and is_swapped(type(model)):
+        msg = (
+            "this model was rebuilt from a guarded one and is guarded no more: guard it after "
+            "`configurable_fields`, not before"
+        )
+        raise ConfigurationError(msg)
+    layers = (parts or {}).values()
     return next((each for each in layers if isinstance(each, Laid)), None)
 
 
@@ -203,8 +223,27 @@ def _for_another(
     model: BaseLanguageModel[Any], other: BaseChatModel, kwargs: dict[str, Any]
 ) -> dict[str, Any]:
     """The arguments as another model takes them: tools in its own form."""
-    is_alike = below_layers(type(other)) is below_layers(type(model))
-    if is_alike or not kwargs.get("tools"):
+    if below_layers(type(other)) is below_layers(type(model)):
         return kwargs
-    bound: Any = other.bind_tools(kwargs["tools"], tool_choice=kwargs.get("tool_choice"))
-    return {**kwargs, **bound.kwargs}
+    common = {name: value for name, value in kwargs.items() if name in _COMMON}
+    if not kwargs.get("tools"):
+        return common
+    choice = _choice(kwargs.get("tool_choice"))
+    bound: Any = other.bind_tools(kwargs["tools"], **({"tool_choice": choice} if choice else {}))
+    return {**common, **bound.kwargs}
+
+
+def _is_understood(
+    model: BaseLanguageModel[Any], other: BaseChatModel | None, kwargs: Mapping[str, Any]
+) -> bool:
+    """Whether another provider's model can be asked the same: a form of the answer it cannot."""
+    is_alike = other is None or below_layers(type(other)) is below_layers(type(model))
+    return is_alike or not any(kwargs.get(name) for name in ("response_format", "output_config"))
+
+
+def _choice(given: Any) -> str | None:
+    """A choice of tools in LangChain's words: a tool's name, `any`, or nothing said."""
+    if isinstance(given, Mapping):
+        return (given.get("function") or given).get("name")
+    words = {"required": "any", True: "any", "auto": None, "none": None, False: None}
+    return words.get(given, given)

@@ -5,7 +5,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-__all__ = ["kept_for_an_hour"]
+__all__ = ["is_marked", "kept_for_an_hour"]
 
 
 def kept_for_an_hour(prompt: Sequence[BaseMessage] | str, settings: Mapping[str, Any]) -> bool:
@@ -18,11 +18,24 @@ def kept_for_an_hour(prompt: Sequence[BaseMessage] | str, settings: Mapping[str,
         prompt: What was asked.
         settings: The parameters of the call; tools, and the whole request, may be marked too.
     """
+    marks = list(_marks(prompt, settings))
+    return bool(marks) and all(mark.get("ttl") == "1h" for mark in marks)
+
+
+def is_marked(prompt: Sequence[BaseMessage] | str, settings: Mapping[str, Any]) -> bool:
+    """Whether a part of a request is to be written to the provider's cache; arguments as above."""
+    return next(_marks(prompt, settings), None) is not None
+
+
+def _marks(
+    prompt: Sequence[BaseMessage] | str, settings: Mapping[str, Any]
+) -> Iterator[Mapping[str, Any]]:
     blocks = [settings, *_blocks(settings.get("tools"))]
     if not isinstance(prompt, str):
         blocks += [block for message in prompt for block in _blocks(message.content)]
-    marks = [mark for block in blocks if isinstance(mark := block.get("cache_control"), Mapping)]
-    return bool(marks) and all(mark.get("ttl") == "1h" for mark in marks)
+    for block in blocks:
+        if isinstance(mark := block.get("cache_control"), Mapping):
+            yield mark
 
 
 def _blocks(parts: object) -> Iterator[Mapping[str, Any]]:

@@ -144,16 +144,23 @@ class BudgetGate(BaseRateLimiter):
     def _hear(self, event: Event) -> None:
         """Its event settles one of what a run holds; the rest is spare."""
         held = self._held.pop(event.id, ())
+        for each in held:
+            self._gate.leave(Pass(each))
         self._spare += [each for each in held if each != event.reservation_id]
 
     def _give_back(self) -> None:
         """After a flush: what the events cost is counted by now."""
         for run_id in list(self._held):
             if not self._usage.watches(run_id):
-                self._held.pop(run_id, None)  # given up: its lease counts it
+                for each in self._held.pop(run_id, ()):  # given up: its lease counts it
+                    self._gate.leave(Pass(each))
         while self._spare:
-            self._reservations.release(self._spare[-1])
-            self._spare.pop()
+            spare = self._spare.pop()
+            try:
+                self._reservations.release(spare)
+            except BaseException:
+                self._spare.append(spare)
+                raise
 
 
 class ModelBehindBudgetGate(BaseChatModel):

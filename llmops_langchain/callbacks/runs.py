@@ -49,6 +49,8 @@ class Call:
     """The batch's usage stands in another event."""
     reservation_id: UUID | None = None
     """What was set aside for it in budgets."""
+    at_risk: int = 0
+    """Nano-dollars that it counts at least, where nobody can tell what it was billed."""
 
 
 class _Begun(Protocol):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from math import inf, nan
+from math import nan
 from operator import index
 from typing import Any, NamedTuple, SupportsIndex, get_args
 from uuid import UUID
@@ -70,6 +70,9 @@ def stated_event(stated: Stated, prices: PriceBook) -> Event:
     )
 
 
+_YEAR_10_000 = 253_402_300_800.0
+
+
 def _count(name: str, value: SupportsIndex) -> int:
     try:
         count = -1 if isinstance(value, bool) else index(value)
@@ -94,7 +97,7 @@ def _seconds(name: str, value: float) -> float:
         seconds = float(value)
     except (TypeError, ValueError):
         seconds = nan
-    if not 0 <= seconds < inf:
-        msg = f"`{name}` is in seconds and must be finite and not negative, got {value!r}"
+    if not 0 <= seconds < _YEAR_10_000:
+        msg = f"`{name}` is in seconds, not negative and before the year 10,000, got {value!r}"
         raise ConfigurationError(msg)
     return seconds

@@ -116,6 +116,7 @@ class UsageCallbackHandler(BaseCallbackHandler):
         *,
         model: str | None = None,
         provider: str | None = None,
+        at_risk: int = 0,
     ) -> None:
         """Let the event of a call under way say which reservation it settles.
 
@@ -124,9 +125,10 @@ class UsageCallbackHandler(BaseCallbackHandler):
             reservation_id: What was set aside for it.
             model: Who is asked in the end, if it may be another than began.
             provider: Likewise.
+            at_risk: Nano-dollars that it counts at least if it is cut off: the provider goes on.
         """
         if (call := self._calls.get(run_id)) is not None:
-            call.reservation_id = reservation_id
+            call.reservation_id, call.at_risk = reservation_id, at_risk
             call.model, call.provider = model or call.model, provider or call.provider
 
     def record(
@@ -343,7 +345,13 @@ class UsageCallbackHandler(BaseCallbackHandler):
         cache_tier = answer.cache_tier if answer else None
         paid, estimated = tokens_of(call, answer, error, model)
         cost = cost_of(self._prices, model, paid, call.provider, tier)
+        if cost.unpriced and call.model not in (None, model):
+            # A gateway may answer under a name of its own; it was asked under one that has a price.
+            cost = cost_of(self._prices, call.model, paid, call.provider, tier)
         spent = NOTHING if cache_tier else paid
+        # Of a call that was cut off nobody tells what the provider billed.
+        is_open = error is not None and (estimated or answer is not None)
+        counted = max(cost.nano_dollars, call.at_risk if is_open else 0)
         first_token, scope = call.first_token, call.scope
         return Event(
             id=run_id,
@@ -367,7 +375,7 @@ class UsageCallbackHandler(BaseCallbackHandler):
             written_tokens=spent.written_tokens,
             reasoning_tokens=spent.reasoning_tokens,
             audio_tokens=spent.audio_input_tokens + spent.audio_output_tokens,
-            cost=0 if cache_tier else cost.nano_dollars,
+            cost=0 if cache_tier else counted,
             saved=cost.nano_dollars if cache_tier else 0,
             price_version=cost.version,
             latency=time.perf_counter() - call.started,

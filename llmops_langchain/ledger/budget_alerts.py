@@ -61,9 +61,20 @@ def reached(
 
 
 def raise_alerts(
-    connection: Connection, found: Iterable[tuple[KeptBudget, Window, float, int]], *, ts: float
+    connection: Connection,
+    found: Iterable[tuple[KeptBudget, Window, float, int]],
+    *,
+    ts: float,
+    now: float,
 ) -> list[Raised]:
-    """Note the thresholds; those that nobody noted before are the caller's to tell."""
+    """Note the thresholds; those that nobody noted before are the caller's to tell.
+
+    Args:
+        connection: In a transaction.
+        found: What `reached` told.
+        ts: When they were reached.
+        now: From when on the caller has time to tell them.
+    """
     into = _RAISE[connection.dialect.name]
     raised = []
     for kept, window, threshold, spent in found:
@@ -73,7 +84,7 @@ def raise_alerts(
             "threshold": threshold,
             "ts": ts,
             "spent": spent,
-            "claimed_until": ts + _CLAIM,
+            "claimed_until": now + _CLAIM,
         }
         if connection.execute(into, row, execution_options=_COUNTED).rowcount == 1:
             raised.append(Raised(window, _alert(kept, window, threshold, spent, ts)))

@@ -110,7 +110,8 @@ def held(connection: Connection, ids: Iterable[UUID]) -> dict[UUID, Held]:
     """The reservations of these ids that are there, which nobody else changes until the end."""
     wanted, found = sorted(set(ids)), {}
     for at in range(0, len(wanted), 500):
-        asked = _HELD.where(_held.id.in_(wanted[at : at + 500])).with_for_update()
+        asked = _HELD.where(_held.id.in_(wanted[at : at + 500])).order_by(_held.id)
+        asked = asked.with_for_update()
         found.update({row.id: unpacked(row) for row in connection.execute(asked)})
     return found
 

@@ -7,16 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import delete
 
 from llmops_langchain.clock import Clock, system_clock
-from llmops_langchain.errors import ConfigurationError, NotFoundError
+from llmops_langchain.errors import StorageError
 from llmops_langchain.ledger.budget import (
     Budget,
     BudgetAlert,
     BudgetStatus,
     Period,
-    period_end,
 )
 from llmops_langchain.ledger.budget_alerts import (
     Raised,
@@ -28,28 +27,27 @@ from llmops_langchain.ledger.budget_alerts import (
     told_alerts,
 )
 from llmops_langchain.ledger.budget_forgetting import forget_person
-from llmops_langchain.ledger.budget_rows import (
-    Sums,
-    forget_billed,
-    locked_windows,
-    read_windows,
+from llmops_langchain.ledger.budget_rows import forget_billed, locked_windows
+from llmops_langchain.ledger.budget_table import (
+    all_budgets,
+    forget_alerts,
+    set_sums,
+    spent_since,
+    status,
+    statuses,
+    the_one,
+    upserted,
 )
 from llmops_langchain.ledger.known_budgets import (
-    KeptBudget,
-    Window,
-    budget_of,
     bump,
-    keyed,
-    scope_key,
+    read_index,
 )
 from llmops_langchain.ledger.ledger import Ledger
 from llmops_langchain.ledger.reservations import Reservations
 from llmops_langchain.ledger.scope import Scope
-from llmops_langchain.models import dollars
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.kept import Subject
-from llmops_langchain.storage.schema import budget_alerts, budget_windows, budgets, events
-from llmops_langchain.storage.types import new_id
+from llmops_langchain.storage.schema import budgets
 
 __all__ = ["Budgets"]
 
@@ -102,18 +100,19 @@ class Budgets:
         now = self._clock()
         with self._database.begin() as connection:
             bump(connection)
-            kept, is_new = _upserted(connection, budget, now)
+            kept, is_new = upserted(connection, budget, now)
             window = kept.window(now)
             sums = locked_windows(connection, [window])[window]
             if is_new:
-                sums = sums._replace(spent=_spent_since(connection, budget, window.start))
-                _set_sums(connection, window, spent=sums.spent, counted_from=window.start)
-            _forget_alerts(connection, kept, window.start, sums.spent)
-            index = self._ledger.settlement.known.settled(connection)
+                sums = sums._replace(spent=spent_since(connection, budget, window.start))
+                set_sums(connection, window, spent=sums.spent, counted_from=window.start)
+            forget_alerts(connection, kept, window.start, sums.spent)
+            index = read_index(connection)
             found = reached(index, {window: (-1, sums.spent + 1)})
-            raised = raise_alerts(connection, found, ts=now)
+            raised = raise_alerts(connection, found, ts=now, now=now)
+        self._ledger.settlement.known.refresh(self._database)
         self._tell(raised)
-        return _status(kept.budget, sums, window.start)
+        return status(kept.budget, sums, window.start)
 
     def get(
         self,
@@ -141,8 +140,8 @@ class Budgets:
         self._ledger.flush()
         named = (workspace, project, user, agent)
         with self._database.begin(read_only=True) as connection:
-            kept = _the_one(connection, named, period)
-            return _statuses(connection, [kept], self._clock())[0]
+            kept = the_one(connection, named, period)
+            return statuses(connection, [kept], self._clock())[0]
 
     def list(self) -> builtins.list[BudgetStatus]:
         """Every budget in its present period, in the order they were made.
@@ -152,7 +151,7 @@ class Budgets:
         """
         self._ledger.flush()
         with self._database.begin(read_only=True) as connection:
-            return _statuses(connection, _all(connection), self._clock())
+            return statuses(connection, all_budgets(connection), self._clock())
 
     def counting(self, scope: Scope) -> builtins.list[BudgetStatus]:
         """Every budget, hard or soft, that counts the calls of a scope.
@@ -163,7 +162,7 @@ class Budgets:
         self._ledger.flush()
         index = self._ledger.settlement.known.refresh(self._database)
         with self._database.begin(read_only=True) as connection:
-            return _statuses(connection, index.counting(scope), self._clock())
+            return statuses(connection, index.counting(scope), self._clock())
 
     def reset(
         self,
@@ -186,12 +185,12 @@ class Budgets:
         self._ledger.flush()
         now, named = self._clock(), (workspace, project, user, agent)
         with self._database.begin() as connection:
-            kept = _the_one(connection, named, period)
+            kept = the_one(connection, named, period)
             window = kept.window(now)
             sums = locked_windows(connection, [window])[window]
-            _set_sums(connection, window, spent=0, counted_from=now)
-            _forget_alerts(connection, kept, window.start, 0)
-            return _status(kept.budget, sums._replace(spent=0), window.start)
+            set_sums(connection, window, spent=0, counted_from=now)
+            forget_alerts(connection, kept, window.start, 0)
+            return status(kept.budget, sums._replace(spent=0), window.start)
 
     def remove(
         self,
@@ -206,9 +205,9 @@ class Budgets:
         named = (workspace, project, user, agent)
         with self._database.begin() as connection:
             bump(connection)
-            kept = _the_one(connection, named, period)
+            kept = the_one(connection, named, period)
             connection.execute(delete(budgets).where(budgets.c.id == kept.id))
-            self._ledger.settlement.known.settled(connection)
+        self._ledger.settlement.known.refresh(self._database)
 
     def on_alert(self, told: Callable[[BudgetAlert], None]) -> Callable[[BudgetAlert], None]:
         """Call `told` when a budget reaches 50, 75, 90 and 100 % of a period, each once.
@@ -225,7 +224,7 @@ class Budgets:
         """The shares that were reached in the present periods, oldest first."""
         self._ledger.flush()
         with self._database.begin(read_only=True) as connection:
-            kept = _all(connection)
+            kept = all_budgets(connection)
             now = self._clock()
             return told_alerts(connection, {each.window(now): each for each in kept})
 
@@ -270,123 +269,23 @@ class Budgets:
 
     def _tell(self, raised: Sequence[Raised]) -> None:
         for each in raised:
+            if not self._is_heard(each.alert):
+                continue  # `maintain` tells it again
+            if not self._told:
+                log_alerts([each])
             try:
-                for told in self._told:
-                    told(each.alert)
-                if not self._told:
-                    log_alerts([each])
                 with self._database.begin() as connection:
                     mark_told(connection, each, self._clock())
-            except Exception as error:  # noqa: BLE001 - the user's, or storage: `maintain` tells it again
+            except StorageError as error:
+                logger.warning("an alert may be told twice: %s", type(error).__name__)
+
+    def _is_heard(self, alert: BudgetAlert) -> bool:
+        """Tell everybody; whether at least one of them took it."""
+        failed = 0
+        for told in self._told:
+            try:
+                told(alert)
+            except Exception as error:  # noqa: BLE001 - the user's code; the others are told
+                failed += 1
                 logger.warning("an alert could not be told: %s", type(error).__name__)
-
-
-def _upserted(connection: Connection, budget: Budget, now: float) -> tuple[KeptBudget, bool]:
-    """The budget's row, and whether it is new."""
-    key = and_(budgets.c.scope == scope_key(budget.scope), budgets.c.period == budget.period)
-    found = connection.execute(select(budgets.c.id).where(key)).scalar()
-    values = {
-        "amount": budget.amount,
-        "hard": budget.hard,
-        "strict": budget.strict,
-        "changed_at": now,
-    }
-    if found is not None:
-        connection.execute(update(budgets).where(budgets.c.id == found).values(values))
-        return KeptBudget(found, budget), False
-    kept = KeptBudget(new_id(), budget)
-    scope = dict(zip(_NAMES, budget.scope, strict=True))
-    row = {"id": kept.id, "scope": scope_key(budget.scope), "period": budget.period}
-    connection.execute(insert(budgets).values({**values, **scope, **row}))
-    return kept, True
-
-
-def _spent_since(connection: Connection, budget: Budget, start: float) -> int:
-    """What the stored calls of the scope have cost that began since."""
-    scope = [
-        events.c[name] == value
-        for name, value in zip(_NAMES, budget.scope, strict=True)
-        if value is not None
-    ]
-    began = events.c.ts - func.coalesce(events.c.latency, 0.0)
-    asked = select(func.coalesce(func.sum(events.c.cost), 0)).where(
-        events.c.ts >= start, began >= start, *scope
-    )
-    return int(connection.execute(asked).scalar_one())
-
-
-def _set_sums(connection: Connection, window: Window, *, spent: int, counted_from: float) -> None:
-    values = {
-        "of_budget": window.budget_id,
-        "since": window.start,
-        "spent_now": spent,
-        "from_now": counted_from,
-    }
-    connection.execute(_SUMS_OF, values)
-
-
-def _forget_alerts(connection: Connection, kept: KeptBudget, start: float, spent: int) -> None:
-    """Shares that are not reached any more may be told anew."""
-    share = spent / kept.budget.amount if kept.budget.amount else 1.0
-    values = {"of_budget": kept.id, "since": start, "share": share}
-    connection.execute(_ALERTS_ABOVE, values)
-
-
-def _the_one(
-    connection: Connection, named: tuple[str | None, ...], period: Period | None
-) -> KeptBudget:
-    asked = select(*keyed(budgets)).where(budgets.c.scope == scope_key(named))
-    found = [budget_of(row) for row in connection.execute(asked)]
-    wanted = [kept for kept in found if period in (None, kept.budget.period)]
-    if len(wanted) == 1:
-        return wanted[0]
-    periods = ", ".join(sorted(kept.budget.period for kept in found))
-    if not wanted:
-        words = ", ".join(f"{k}={v!r}" for k, v in zip(_NAMES, named, strict=True) if v)
-        there = f" of this period; there is: {periods}" if found else ""
-        msg = f"no budget for {words or 'everything'}{there}"
-        raise NotFoundError(msg)
-    msg = f"there are budgets of several periods: say `period=` ({periods})"
-    raise ConfigurationError(msg)
-
-
-def _all(connection: Connection) -> builtins.list[KeptBudget]:
-    rows = connection.execute(select(*keyed(budgets)).order_by(budgets.c.id))
-    return [budget_of(row) for row in rows]
-
-
-def _statuses(
-    connection: Connection, kept: Sequence[KeptBudget], now: float
-) -> builtins.list[BudgetStatus]:
-    windows = [each.window(now) for each in kept]
-    sums = read_windows(connection, windows)
-    nothing = Sums(0, 0, 0.0)
-    return [
-        _status(each.budget, sums.get(window, nothing), window.start)
-        for each, window in zip(kept, windows, strict=True)
-    ]
-
-
-def _status(budget: Budget, sums: Sums, start: float) -> BudgetStatus:
-    return BudgetStatus(
-        budget=budget,
-        spent=dollars(sums.spent),
-        reserved=dollars(sums.reserved),
-        period_start=start,
-        resets_at=period_end(budget.period, start),
-    )
-
-
-_SUMS_OF = (
-    update(budget_windows)
-    .where(
-        budget_windows.c.budget_id == bindparam("of_budget"),
-        budget_windows.c.start == bindparam("since"),
-    )
-    .values(spent=bindparam("spent_now"), counted_from=bindparam("from_now"))
-)
-_ALERTS_ABOVE = delete(budget_alerts).where(
-    budget_alerts.c.budget_id == bindparam("of_budget"),
-    budget_alerts.c.start == bindparam("since"),
-    budget_alerts.c.threshold > bindparam("share"),
-)
+        return not failed or failed < len(self._told)

@@ -24,6 +24,7 @@ __all__ = [
     "budget_of",
     "bump",
     "keyed",
+    "read_index",
     "scope_key",
 ]
 
@@ -85,7 +86,7 @@ class KnownBudgets:
         found = database.read_one(_VERSION)
         if found is None or found[0] != self.index.version:
             with database.begin(read_only=True) as connection:
-                self.index = _read(connection)
+                self.index = read_index(connection)
         return self.index
 
     def settled(self, connection: Connection) -> BudgetIndex:
@@ -95,9 +96,11 @@ class KnownBudgets:
         budget's first sum misses none and counts none twice.
         """
         version = connection.execute(_VERSION.with_for_update(read=True)).scalar()
-        if version != self.index.version:
-            self.index = _read(connection)
-        return self.index
+        index = self.index
+        if version != index.version:
+            # What is returned is this transaction's, whatever another thread puts there.
+            index = self.index = read_index(connection)
+        return index
 
 
 def bump(connection: Connection) -> None:
@@ -130,7 +133,8 @@ _BUMP = (
 )
 
 
-def _read(connection: Connection) -> BudgetIndex:
+def read_index(connection: Connection) -> BudgetIndex:
+    """The budgets as this transaction sees them."""
     version = connection.execute(_VERSION).scalar()
     rows = connection.execute(select(*keyed(budgets))).all()
     return _index(version or 0, map(budget_of, rows))

@@ -20,6 +20,7 @@ from sqlalchemy.exc import (
     StatementError,
 )
 
+from llmops_langchain.clock import Clock, system_clock
 from llmops_langchain.errors import ConfigurationError, DatabaseUnavailableError
 from llmops_langchain.ledger.budget_alerts import Raised, log_alerts
 from llmops_langchain.ledger.event import Event, storable
@@ -61,6 +62,7 @@ class Ledger:
         batch_size: Events that make the writer start at once.
         interval: Seconds an event waits for the writer at most.
         disabled: Record nothing.
+        clock: Returns seconds since the Unix epoch.
 
     Raises:
         ConfigurationError: If an argument makes no sense.
@@ -79,6 +81,7 @@ class Ledger:
         batch_size: int = 500,
         interval: float = 1.0,
         disabled: bool = False,
+        clock: Clock = system_clock,
     ) -> None:
         if durability not in ("journal", "fsync", "commit"):
             msg = f"`durability` is 'journal', 'fsync' or 'commit', got {durability!r}"
@@ -93,7 +96,7 @@ class Ledger:
         self._directory = journal_directory(database, journal_dir) if journals else None
         self.dropped = 0
         """Events that could be neither stored nor kept in a journal."""
-        self.settlement = Settlement()
+        self.settlement = Settlement(clock)
         """Brings what events cost to the budgets, in the transaction that stores them."""
         self.tell: Callable[[Sequence[Raised]], None] = log_alerts
         """Told which shares of budgets were reached, after the commit."""

@@ -1,7 +1,8 @@
 """Set money aside before it is spent: in all budgets of a call at once, or in none."""
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -11,7 +12,7 @@ import orjson
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from llmops_langchain.clock import Clock
-from llmops_langchain.errors import BudgetExceededError, UnscopedCallError
+from llmops_langchain.errors import BudgetExceededError, StorageError, UnscopedCallError
 from llmops_langchain.ledger.budget import period_end
 from llmops_langchain.ledger.budget_alerts import Raised, raise_alerts
 from llmops_langchain.ledger.budget_rows import (
@@ -23,6 +24,7 @@ from llmops_langchain.ledger.budget_rows import (
     held,
     locked_windows,
     packed,
+    reduce_slices,
 )
 from llmops_langchain.ledger.known_budgets import VERSION_NAME, KeptBudget, Window
 from llmops_langchain.ledger.ledger import Ledger
@@ -127,6 +129,7 @@ class Reservations:
         about: Mapping[str, Any],
         run_id: UUID | None = None,
         kind: str = CALL,
+        room: int | None = None,
     ) -> UUID | None:
         """Set `amount` aside in every budget; `None` if the budgets have changed: ask again.
 
@@ -137,6 +140,7 @@ class Reservations:
                 when it began.
             run_id: LangChain's.
             kind: For a call, or a slice for many of them.
+            room: Nano-dollars that must be free for it, if more than the amount.
 
         Raises:
             BudgetExceededError: If it does not fit into one of them; nothing was set aside.
@@ -154,37 +158,58 @@ class Reservations:
             "windows": packed(windows),
             "about": orjson.dumps(dict(about)).decode(),
         }
-        if self._take(windows, governed.version, amount.most, row):
+        room = max(amount.most, room or 0)
+        if self._take(windows, governed.version, room, row):
             return cast("UUID", row["id"])
         # What this process has not told yet, and what nobody will, may make room.
         self._ledger.flush()
         self.sweep(now)
-        return self._take_or_say(governed, windows, amount.most, row)
+        return self._take_or_say(governed, windows, room, row)
 
-    def renew(self, reservation_id: UUID) -> None:
-        """Prolong the lease of a call that is still heard of."""
-        values = {"held": self._key(reservation_id), "until": self._clock() + self.lease}
-        self._database.write((_RENEW, values))
+    def prolong(self, reservation_ids: Collection[UUID]) -> None:
+        """Prolong the leases of calls that are still under way, or of slices in use.
 
-    def release(self, reservation_id: UUID) -> None:
-        """Give back what was set aside, or what is left of a slice."""
+        Raises:
+            StorageError: If the database cannot do it; they end with their lease.
+        """
+        until = self._clock() + self.lease
+        steps = ((_RENEW, {"held": self._key(each), "until": until}) for each in reservation_ids)
+        self._database.write(*steps)
+
+    def release(self, reservation_id: UUID, *, keep: int = 0) -> None:
+        """Give back what was set aside, or what is left of a slice.
+
+        Args:
+            reservation_id: What was set aside.
+            keep: Nano-dollars of a slice that stay so, for calls under way.
+
+        Raises:
+            StorageError: If the database cannot do it.
+        """
         with self._database.begin() as connection:
+            index = self._known.settled(connection)
             for of in held(connection, [reservation_id]).values():
-                left = 0 if of.billed is not None else of.amount
-                freed = {window: Change(reserved=-left) for window in of.windows}
-                locked_windows(connection, of.windows)
-                change_windows(connection, freed)
-                delete_reservations(connection, [of.id])
+                left = 0 if of.billed is not None else max(0, of.amount - keep)
+                # A budget that was removed has no windows any more.
+                there = [window for window in of.windows if window.budget_id in index.by_id]
+                locked_windows(connection, there)
+                change_windows(connection, {window: Change(reserved=-left) for window in there})
+                if keep and of.billed is None:
+                    reduce_slices(connection, [(of.id, left)])
+                else:
+                    delete_reservations(connection, [of.id])
 
     def sweep(self, now: float) -> int:
         """Settle calls past their lease with their estimate; how many there were."""
-        swept, raised = 0, list[Raised]()
-        if self._database.read_one(_OLDEST, now=now) is None:
-            return 0
-        with self._database.begin() as connection:
-            swept, raised = self._ledger.settlement.sweep(connection, now)
-        if raised:
-            self._ledger.tell(raised)
+        swept = 0
+        while self._database.read_one(_OLDEST, now=now) is not None:
+            with self._database.begin() as connection:
+                number, raised = self._ledger.settlement.sweep(connection, now)
+            if raised:
+                self._ledger.tell(raised)
+            if not number:  # another process has them, or they are slices that wait
+                break
+            swept += number
         return swept
 
     def after_fork(self) -> None:
@@ -194,10 +219,9 @@ class Reservations:
     def _reset(self) -> None:
         # Threads of one process that all try SQLite's lock wait in steps of up to a tenth second.
         self._turn = threading.Lock() if self._database.is_sqlite else nullcontext()
+        self._failed = -1.0
 
-    def _take(
-        self, windows: list[Window], version: int, amount: int, row: Mapping[str, Any]
-    ) -> bool:
+    def _take(self, windows: list[Window], version: int, room: int, row: Mapping[str, Any]) -> bool:
         """The short way: each window in one statement that finds it only if the amount fits."""
         steps = [
             (
@@ -205,7 +229,8 @@ class Reservations:
                 {
                     "of_budget": self._key(window.budget_id),
                     "since": window.start,
-                    "more": amount,
+                    "more": row["amount"],
+                    "room": room,
                     "version": version,
                 },
             )
@@ -213,11 +238,19 @@ class Reservations:
         ]
         keyed = {**row, "id": self._key(row["id"])}
         keyed["run_id"] = row["run_id"] and self._key(row["run_id"])
+        since = time.monotonic()
         with self._turn:
-            return self._database.write_or_nothing(*steps, (_INSERT, keyed))
+            if since < self._failed:  # who queued behind a failure shares it
+                msg = "the database did not answer another call meanwhile"
+                raise StorageError(msg)
+            try:
+                return self._database.write_or_nothing(*steps, (_INSERT, keyed))
+            except StorageError:
+                self._failed = time.monotonic()
+                raise
 
     def _take_or_say(
-        self, governed: Governed, windows: list[Window], amount: int, row: Mapping[str, Any]
+        self, governed: Governed, windows: list[Window], room: int, row: Mapping[str, Any]
     ) -> UUID | None:
         """The long way: under lock, with the figures for whom it refuses."""
         raised: list[Raised] = []
@@ -225,23 +258,25 @@ class Reservations:
             if self._known.settled(connection).version != governed.version:
                 return None
             sums = locked_windows(connection, windows)
-            refused = _first_refusal(governed, sums, amount)
+            refused = _first_refusal(governed, sums, room)
             if refused is None:
-                changes = {window: Change(reserved=amount) for window in windows}
+                changes = {window: Change(reserved=row["amount"]) for window in windows}
                 change_windows(connection, changes)
                 connection.execute(_INSERT, row)
                 return cast("UUID", row["id"])
-            raised = self._at_its_end(connection, *refused)
+            if row["kind"] == CALL:  # a slice that does not fit is no call refused
+                raised = self._at_its_end(connection, *refused)
         if raised:
             self._ledger.tell(raised)
-        raise _exceeded(*refused, amount)
+        raise _exceeded(*refused, row["amount"])
 
     def _at_its_end(
         self, connection: Connection, kept: KeptBudget, window: Window, sums: Sums
     ) -> list[Raised]:
         if sums.spent < _NEARLY * kept.budget.amount or not kept.budget.amount:
             return []
-        return raise_alerts(connection, [(kept, window, 1.0, sums.spent)], ts=self._clock())
+        now = self._clock()
+        return raise_alerts(connection, [(kept, window, 1.0, sums.spent)], ts=now, now=now)
 
     def _key(self, id_: UUID) -> UUID | bytes:
         """The id as the driver takes it."""
@@ -282,7 +317,7 @@ _TAKE = (
     .where(
         _windows.budget_id == bindparam("of_budget"),
         _windows.start == bindparam("since"),
-        _windows.spent + _windows.reserved + bindparam("more") <= _LIMIT,
+        _windows.spent + _windows.reserved + bindparam("room") <= _LIMIT,
         bindparam("version") == _VERSION,
     )
     .values(reserved=_windows.reserved + bindparam("more"))

@@ -1,12 +1,13 @@
 """Events into the table, and what they cost into the budgets, in one transaction, each once."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from sqlalchemy import Connection
 
+from llmops_langchain.clock import Clock, system_clock
 from llmops_langchain.ledger.budget_alerts import Raised, raise_alerts, reached
 from llmops_langchain.ledger.budget_rows import (
     SLICE,
@@ -38,9 +39,10 @@ class Settlement:
     scope; what was set aside for it is free again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = system_clock) -> None:
         self.known = KnownBudgets()
         """Which budgets there are."""
+        self._clock = clock
 
     def store(self, connection: Connection, batch: Sequence[Event]) -> list[Raised]:
         """Insert the events that are not there yet, and settle those.
@@ -55,32 +57,32 @@ class Settlement:
             return []
         set_aside = held(connection, held_ids)
         new = insert_new(connection, [each for each in batch if _counts(each)])
-        late = [_correction(of) for of in set_aside.values() if _is_late(of, new)]
+        late = _corrections(set_aside, new)
         insert_events(connection, [*late, *(each for each in batch if not _counts(each))])
-        raised = self._settle(connection, index, [*new, *late], set_aside)
         done = _released(new, set_aside)
+        raised = self._settle(connection, index, [*new, *late], set_aside, done)
         reduce_slices(connection, [(of.id, by) for of, by in done if of.kind == SLICE])
         delete_reservations(connection, [of.id for of, _ in done if of.kind != SLICE])
+        mark_billed(connection, _still_billed(set_aside, late))
         return raised
 
     def sweep(self, connection: Connection, now: float) -> tuple[int, list[Raised]]:
         """Count the calls whose lease ran out with their estimate, and free what they held.
 
-        A slice that its process did not give back is freed a day later: what was spent of it may
-        still come from a journal.
+        A slice that its process did not give back waits a day longer, since what was spent of it
+        may still come from a journal. Then a strict budget counts what is left of it as spent.
 
         Returns:
             How many there were, and alerts as `store` does.
         """
         index = self.known.settled(connection)
-        lost = expired(connection, now=now, slices_before=now - _SLICE_GRACE)
-        calls = {of.id: of for of in lost if of.kind != SLICE}
-        given_up = [abandoned(of, of.at_risk, id_of=of.id) for of in calls.values()]
+        found = expired(connection, now=now, slices_before=now - _SLICE_GRACE)
+        lost = {of.id: of._replace(at_risk=min(of.at_risk, of.amount)) for of in found}
+        given_up = [abandoned(of, of.at_risk, id_of=of.id) for of in lost.values() if of.at_risk]
         insert_events(connection, given_up)
-        slices = [_Released(of, of.amount) for of in lost if of.kind == SLICE]
-        raised = self._settle(connection, index, given_up, calls, slices)
-        mark_billed(connection, calls.values())
-        delete_reservations(connection, [of.id for of, _ in slices])
+        freed = [_Released(of, of.amount) for of in lost.values()]
+        raised = self._settle(connection, index, given_up, lost, freed)
+        mark_billed(connection, lost.values())
         return len(lost), raised
 
     def _settle(
@@ -89,10 +91,9 @@ class Settlement:
         index: BudgetIndex,
         new: Sequence[Event],
         set_aside: dict[UUID, Held],
-        given_back: Sequence["_Released"] = (),
+        released: Sequence["_Released"],
     ) -> list[Raised]:
         counted_in = [(event, _windows_of(event, index, set_aside)) for event in new]
-        released = [*_released(new, set_aside), *given_back]
         touched = {window for _, windows in counted_in for window in windows}
         touched.update(window for of, _ in released for window in of.windows)
         known = {each for each in touched if each.budget_id in index.by_id}
@@ -101,7 +102,7 @@ class Settlement:
         change_windows(connection, changes)
         latest = max((event.ts for event in new), default=0.0)
         grown = {window: (sums[window].spent, by.spent) for window, by in changes.items()}
-        return raise_alerts(connection, reached(index, grown), ts=latest)
+        return raise_alerts(connection, reached(index, grown), ts=latest, now=self._clock())
 
 
 def _scope_of(event: Event) -> Scope:
@@ -122,11 +123,6 @@ def _counts(event: Event) -> bool:
     return bool(event.cost) or event.reservation_id is not None
 
 
-def _is_late(of: Held, new: Collection[Event]) -> bool:
-    """Whether the call was counted as abandoned, and its own event comes now."""
-    return of.billed is not None and any(event.reservation_id == of.id for event in new)
-
-
 def abandoned(of: Held, cost: int, *, id_of: UUID) -> Event:
     """The event of a call that nobody told the end of, or what takes it back."""
     return Event(
@@ -143,9 +139,27 @@ def abandoned(of: Held, cost: int, *, id_of: UUID) -> Event:
     )
 
 
-def _correction(of: Held) -> Event:
-    """What takes back the guess: the truth is in the call's own event."""
-    return abandoned(of, -(of.billed or 0), id_of=uuid5(of.id, "late"))
+def _corrections(set_aside: dict[UUID, Held], new: Collection[Event]) -> list[Event]:
+    """What takes back guesses: the truth is in the calls' own events, which come now.
+
+    Of a slice it takes back as much as the calls did cost; its others may come later.
+    """
+    costs = _costs(new, set_aside)
+    late = ((of, costs[id_]) for id_, of in set_aside.items() if of.billed and id_ in costs)
+    return [
+        abandoned(
+            of,
+            -(min(cost, of.billed or 0) if of.kind == SLICE else of.billed or 0),
+            id_of=uuid5(of.id, f"late {of.billed}"),
+        )
+        for of, cost in late
+    ]
+
+
+def _still_billed(set_aside: dict[UUID, Held], late: Iterable[Event]) -> list[Held]:
+    """Slices with what is left of their guess."""
+    slices = ((set_aside[each.reservation_id], each.cost) for each in late if each.reservation_id)
+    return [of._replace(at_risk=(of.billed or 0) + cost) for of, cost in slices if of.kind == SLICE]
 
 
 def _windows_of(
@@ -164,17 +178,23 @@ def _windows_of(
 
 def _released(new: Sequence[Event], set_aside: dict[UUID, Held]) -> list[_Released]:
     """What is free again: all of a call's reservation, of a slice what was spent of it."""
+    costs = _costs(new, set_aside)
+    return [_Released(of, _free(of, costs[id_])) for id_, of in set_aside.items() if id_ in costs]
+
+
+def _costs(new: Iterable[Event], set_aside: dict[UUID, Held]) -> dict[UUID, int]:
+    """What the calls of each reservation did cost."""
     costs: dict[UUID, int] = defaultdict(int)
     for event in new:
         if event.reservation_id in set_aside:
             costs[event.reservation_id] += event.cost
-    return [_Released(of, _free(of, costs[id_])) for id_, of in set_aside.items() if id_ in costs]
+    return costs
 
 
 def _free(of: Held, cost: int) -> int:
-    if of.kind == SLICE:
-        return min(cost, of.amount)
-    return of.amount if of.billed is None else 0
+    if of.billed is not None:
+        return 0
+    return min(cost, of.amount) if of.kind == SLICE else of.amount
 
 
 def _changes(
@@ -185,7 +205,9 @@ def _changes(
     changes: dict[Window, Change] = defaultdict(Change)
     for event, windows in counted_in:
         for window in windows:
-            if window in sums and event.ts >= sums[window].counted_from:
+            # A clock may have been set back since it began; a reset alone forgives.
+            ended = max(event.ts, window.start)
+            if window in sums and ended >= sums[window].counted_from:
                 changes[window].spent += event.cost
     for of, by in released:
         for window in of.windows:

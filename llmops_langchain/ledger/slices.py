@@ -1,13 +1,18 @@
 """Parts of budgets that this process has taken for itself, and spends without asking."""
 
+import atexit
+import logging
 import threading
-from collections.abc import Mapping
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from llmops_langchain.clock import Clock
-from llmops_langchain.errors import BudgetExceededError
+from llmops_langchain.errors import BudgetExceededError, StorageError
 from llmops_langchain.ledger.budget_rows import SLICE
 from llmops_langchain.ledger.event import Event
 from llmops_langchain.ledger.known_budgets import Window
@@ -16,6 +21,11 @@ from llmops_langchain.ledger.reservations import Amount, Governed, Reservations
 from llmops_langchain.storage.fork import on_fork
 
 __all__ = ["Slices"]
+
+logger = logging.getLogger(__name__)
+
+_ROOM = 2
+"""So many slices must fit into the budgets for one to be taken."""
 
 
 @dataclass(slots=True)
@@ -28,6 +38,8 @@ class _Slice:
     expires_at: float
     drawn: dict[UUID, int] = field(default_factory=dict)
     """What calls under way have drawn, by their run."""
+    ask_again_at: float = 0.0
+    """When its lease may be prolonged next."""
     retired: bool = False
     """Nothing is drawn from it any more."""
 
@@ -44,7 +56,8 @@ class Slices:
     """A slice for each set of budgets; the cap holds, since the whole slice is set aside.
 
     While the database is away, calls go on until the slice is used or its lease ends. What a killed
-    process left of its slices stays set aside for a day after their lease.
+    process left of its slices stays set aside for a day after their lease. A slice is taken only
+    while the budgets have room for two of them: near the end each call asks for itself.
 
     Args:
         reservations: Sets slices aside.
@@ -58,9 +71,11 @@ class Slices:
     ) -> None:
         self._reservations, self._ledger, self._size = reservations, ledger, size
         self._clock = clock
-        self._lock = threading.Lock()
+        # Re-entrant: the collector that ends a stream may settle a call in the middle of a draw.
+        self._lock, self._taking, self._failed = threading.RLock(), threading.RLock(), -1.0
         self._at_hand: dict[tuple[Window, ...], _Slice] = {}
         self._by_id: dict[UUID, _Slice] = {}
+        _open.add(self)
         ledger.listen(self._settle)
         on_fork(self)
 
@@ -73,7 +88,10 @@ class Slices:
                 return None
             slice_.left -= amount
             slice_.drawn[run_id] = amount
-            due = slice_.expires_at - now < self._reservations.lease * 2 / 3
+            lease = self._reservations.lease
+            due = slice_.expires_at - now < lease * 2 / 3 and now >= slice_.ask_again_at
+            if due:  # once, however many calls draw meanwhile
+                slice_.ask_again_at = now + lease / 12
             return Drawn(slice_.id, due)
 
     def take(
@@ -86,23 +104,59 @@ class Slices:
         """
         if amount > self._size:
             return None
+        since = time.monotonic()
+        with self._taking:  # one at a time: the others draw of what it took
+            if drawn := self.draw(governed, amount, run_id):
+                return drawn.reservation_id
+            if since < self._failed:  # who queued behind a failure shares it
+                msg = "the database did not answer another call meanwhile"
+                raise StorageError(msg)
+            try:
+                return self._take(governed, amount, run_id, about)
+            except StorageError:
+                self._failed = time.monotonic()
+                raise
+
+    def _take(
+        self, governed: Governed, amount: int, run_id: UUID, about: Mapping[str, Any]
+    ) -> UUID | None:
         now = self._clock()
+        # A strict budget counts what a killed process left of it.
+        slice_amount = Amount(self._size, self._size if governed.is_strict else 0)
         try:
             made = self._reservations.reserve(
-                governed, Amount(self._size, 0), about=about, kind=SLICE
+                governed, slice_amount, about=about, kind=SLICE, room=_ROOM * self._size
             )
         except BudgetExceededError:
-            return None  # near the end each call asks for itself
+            # Near the end each call asks for itself, and finds what is left of slices there.
+            self._end(lambda key, _slice: key == _key(governed, now))
+            return None
         if made is None:
             return None
         slice_ = _Slice(made, self._size - amount, now + self._reservations.lease, {run_id: amount})
         with self._lock:
-            old = self._at_hand.get(key := _key(governed, now))
-            self._at_hand[key] = self._by_id[made] = slice_
-            if old is not None:
-                old.retired = True
-        self._give_back_retired()
+            self._retire(lambda key, old: key == _key(governed, now) or now >= old.expires_at)
+            self._at_hand[_key(governed, now)] = self._by_id[made] = slice_
+        self._end(lambda _key, _slice: False)
         return made
+
+    def undo(self, run_id: UUID) -> None:
+        """Give back what a call drew that is not made."""
+        with self._lock:
+            for slice_ in self._by_id.values():
+                slice_.left += slice_.drawn.pop(run_id, 0)
+
+    def give_back(self) -> bool:
+        """Give back what no call has drawn, for others who find no room; whether there was any.
+
+        Raises:
+            StorageError: If the database does not answer.
+        """
+        with self._lock:
+            idle = any(slice_.left > 0 for slice_ in self._at_hand.values())
+            self._retire(lambda _key, _slice: True)
+        self._give_back_retired()
+        return idle
 
     def renew(self, reservation_id: UUID) -> None:
         """Prolong the lease of a slice.
@@ -111,26 +165,23 @@ class Slices:
             StorageError: If the database does not answer; the slice ends with its lease.
         """
         until = self._clock() + self._reservations.lease
-        self._reservations.renew(reservation_id)
+        self._reservations.prolong([reservation_id])
         with self._lock:
             if (slice_ := self._by_id.get(reservation_id)) is not None:
                 slice_.expires_at = until
 
     def close(self) -> None:
-        """Give back what is left of every slice.
+        """Give back every slice but what calls under way have drawn, which their lease ends.
 
         Raises:
             StorageError: If the database does not answer.
         """
-        with self._lock:
-            self._at_hand = {}
-            for slice_ in self._by_id.values():
-                slice_.retired, slice_.drawn = True, {}
-        self._give_back_retired()
+        self.give_back()
 
     def after_fork(self) -> None:
         """Leave the parent's slices to the parent."""
-        self._lock, self._at_hand, self._by_id = threading.Lock(), {}, {}
+        self._lock, self._taking = threading.RLock(), threading.RLock()
+        self._at_hand, self._by_id = {}, {}
 
     def _settle(self, event: Event) -> None:
         """What a call drew and did not spend is free again."""
@@ -141,16 +192,41 @@ class Slices:
             if slice_ is not None and event.run_id in slice_.drawn:
                 slice_.left += slice_.drawn.pop(event.run_id) - event.cost
 
-    def _give_back_retired(self) -> None:
-        """End the slices that nothing is drawn from; what was spent of them is stored first."""
+    def _end(self, which: Callable[[tuple[Window, ...], _Slice], bool]) -> None:
+        """Retire slices, and give back what can be, now or the next time."""
         with self._lock:
-            over = [it.id for it in self._by_id.values() if it.retired and not it.drawn]
-            for each in over:
-                del self._by_id[each]
+            self._retire(which)
+        try:
+            self._give_back_retired()
+        except StorageError as error:
+            logger.warning("slices are given back later: %s", error)
+
+    def _retire(self, which: Callable[[tuple[Window, ...], _Slice], bool]) -> None:
+        for key in [key for key, slice_ in self._at_hand.items() if which(key, slice_)]:
+            self._at_hand.pop(key).retired = True
+
+    def _give_back_retired(self) -> None:
+        """Free what nobody has drawn of retired slices; what was spent of them is stored first."""
+        with self._lock:
+            over = [it for it in self._by_id.values() if it.retired and (it.left or not it.drawn)]
         if over:
             self._ledger.flush()
-        for each in over:
-            self._reservations.release(each)
+        for slice_ in over:
+            with self._lock:
+                slice_.left, keep = 0, sum(slice_.drawn.values())
+                if not keep:
+                    self._by_id.pop(slice_.id, None)
+            self._reservations.release(slice_.id, keep=keep)
+
+
+_open: weakref.WeakSet[Slices] = weakref.WeakSet()
+
+
+@atexit.register
+def _give_back() -> None:
+    for slices in list(_open):
+        with suppress(StorageError):  # the database is away: they end with their lease
+            slices.close()
 
 
 def _key(governed: Governed, now: float) -> tuple[Window, ...]:

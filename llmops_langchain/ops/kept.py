@@ -47,6 +47,7 @@ class Kept:
         if self._parts.slices is not None:
             with suppress(StorageError):  # they are given back when their lease is long over
                 self._parts.slices.close()
+        self._parts.gate.close()
         self._parts.prices.close()
         for store in self._parts.stores:
             if isinstance(store, RedisStore):

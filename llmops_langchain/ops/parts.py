@@ -54,7 +54,7 @@ def made_of(
         ConfigurationError: If the URL or a setting cannot be honoured.
         MissingExtraError: If the driver of the database is not installed.
     """
-    database, ledger = _records(url, settings)
+    database, ledger = _records(url, settings, clock=clock)
     # Disabled, nothing is opened: a look-up would read the prices that were set.
     of_prices = Database("sqlite://") if settings.disabled else database
     prices = StoredPrices(of_prices, fallback=settings.fallback_price, clock=clock)
@@ -113,7 +113,7 @@ def made_of(
     )
 
 
-def _records(url: str, settings: Settings) -> tuple[Database, Ledger]:
+def _records(url: str, settings: Settings, *, clock: Clock) -> tuple[Database, Ledger]:
     database = Database(
         url,
         schema=settings.db_schema,
@@ -125,6 +125,7 @@ def _records(url: str, settings: Settings) -> tuple[Database, Ledger]:
         durability=settings.durability,
         journal_dir=settings.journal_dir,
         disabled=settings.disabled,
+        clock=clock,
     )
     return database, ledger
 

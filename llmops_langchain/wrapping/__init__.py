@@ -5,7 +5,7 @@ from llmops_langchain.wrapping.core_keys import core_messages, core_parts
 from llmops_langchain.wrapping.keys import call_parts, private_settings
 from llmops_langchain.wrapping.parts import PARTS, CallParts, digest
 from llmops_langchain.wrapping.runs import KnownRuns, Run, is_of_core, metadata_of, run_of
-from llmops_langchain.wrapping.swap import below_layers, innermost, layered
+from llmops_langchain.wrapping.swap import below_layers, innermost, is_swapped, layered
 
 __all__ = [
     "PARTS",
@@ -23,6 +23,7 @@ __all__ = [
     "guarded",
     "innermost",
     "is_of_core",
+    "is_swapped",
     "layered",
     "metadata_of",
     "private_settings",

@@ -98,6 +98,10 @@ class Run:
         os.write(file, f"{' '.join(map(str, words))}\n".encode())
         os.close(file)
 
+    def answered(self, message: AIMessage) -> None:
+        """A call ended, and the app has its answer."""
+        self.note("answered", message.id.removeprefix("lc_run--").removesuffix("-0"))
+
     def noted(self, kind: str) -> list[list[str]]:
         lines = self.books.read_text().splitlines() if self.books.exists() else []
         return [rest for first, *rest in map(str.split, lines) if first == kind]
@@ -193,7 +197,7 @@ async def _as_tasks(run: Run, ops: LLMOps, model: Any) -> None:
     async def one() -> None:
         _task.set(asyncio.current_task())
         with ops.track(workspace="w", project="p"):
-            await model.ainvoke("hi")
+            run.answered(await model.ainvoke("hi"))
 
     tasks = [asyncio.create_task(one()) for _ in range(run.calls)]
     for task in random.sample(tasks, int(run.cancelled * run.calls / 2)):
@@ -209,7 +213,7 @@ def ask(run: Run, ops: LLMOps, model: Any, **kwargs: Any) -> bool:
     """One call; whether it was let through."""
     try:
         with ops.track(workspace="w", project="p"):
-            model.invoke("hi", **kwargs)
+            run.answered(model.invoke("hi", **kwargs))
     except LLMOpsError as error:
         run.note("refused", type(error).__name__)
         return False
@@ -309,6 +313,8 @@ def all_adds_up(run: Run, ops: LLMOps) -> None:
     for run_id, (cost, _) in charged.items():
         if run_id in calls and calls[run_id].status == "ok":
             assert calls[run_id].cost == cost
+    # What was acknowledged outlives its process, and is settled once.
+    assert {UUID(run_id) for (run_id,) in run.noted("answered")} <= set(calls)
     spent = ops.budgets.get(project="p").spent
     if run.strict:
         assert dollars(sum(cost for cost, _ in charged.values())) <= spent <= run.limit
@@ -351,7 +357,7 @@ def test_another_is_passed_by_what_calls_cost_more_alone(url: str, tmp_path: Pat
 @pytest.mark.parametrize("processes", [1, 2, 4])
 @pytest.mark.parametrize("calls", [200, 1_000])
 def test_budgets_hold_while_processes_are_killed(
-    url: str, tmp_path: Path, calls, processes, how, herder, *, strict: bool
+    url: str, tmp_path: Path, calls, processes, *, how: str, herder, strict: bool
 ) -> None:
     disturbed = {"kills": 2, "cancelled": 0.2}
     run = Run(url=url, folder=str(tmp_path), calls=calls, processes=processes, how=how)
@@ -375,3 +381,33 @@ def test_the_cap_holds_with_slices_that_die_with_their_process(
 ) -> None:
     run = Run(url=url, folder=str(tmp_path), calls=40, how=how, kills=1, cancelled=0.3)
     hold(replace(run, slice=str(run.limit / 5)), herder)
+
+
+def test_a_slice_pays_while_the_server_is_away_and_then_calls_are_refused(
+    postgres_server: str, postgres_url: str, tmp_path: Path
+) -> None:
+    import psycopg
+
+    run = Run(url=postgres_url, folder=str(tmp_path), calls=40, slice="0.05")
+    name = postgres_url.split("?", maxsplit=1)[0].rsplit("/", maxsplit=1)[1]
+    with run.opened() as ops, psycopg.connect(postgres_server, autocommit=True) as admin:
+        ops.budgets.set(Budget(project="p", limit=run.limit, period="total"))
+        model = ops.guard(Provider(run=run, pause=0, most=100))
+        assert ask(run, ops, model, max_tokens=100)
+        ops.flush()
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+        )
+        made = 1
+        while ask(run, ops, model, max_tokens=100):
+            made += 1
+        assert made >= 40  # of a tenth of a cent at most
+        assert run.noted("refused") == [["BudgetUnavailableError"]]
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        while ask(run, ops, model, max_tokens=100):
+            pass
+        assert run.noted("refused")[1:] == [["BudgetExceededError"]]
+    with run.opened() as ops:
+        all_adds_up(run, ops)
+        assert ops.budgets.get(project="p").spent >= run.limit * Decimal("0.99")

@@ -24,7 +24,7 @@ class Books:
 
     def __init__(self, database: Database, clock: FakeClock, *, allow_unscoped=False) -> None:
         self.clock = clock
-        self.ledger = Ledger(database)
+        self.ledger = Ledger(database, clock=clock)
         self.reservations = Reservations(
             database, self.ledger, clock=clock, lease=600, allow_unscoped=allow_unscoped
         )
@@ -252,7 +252,7 @@ def test_a_lease_is_prolonged_while_a_call_is_heard_of(books: Books) -> None:
     books.budgets.set(Budget(project="p", limit=1))
     held = books.reserve(50)
     books.clock.advance(500)
-    books.reservations.renew(held)
+    books.reservations.prolong([held])
     books.clock.advance(500)
     assert books.budgets.maintain(books.clock())["abandoned calls"] == 0
 

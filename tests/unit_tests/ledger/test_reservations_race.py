@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from conftest import FakeClock
@@ -122,17 +122,15 @@ class BudgetMachine(RuleBasedStateMachine):
     @rule(target=held, number=st.integers(0, 1), cents=amounts, risk=st.integers(0, 40))
     def reserve(self, number: int, cents: int, risk: int) -> object:
         at_risk = min(risk, cents)
+        self.processes[number].reservations.sweep(self.clock())
+        self._sweep()
         if self.sums.spent + self.sums.reserved + cents > self.sums.limit:
-            self._sweep()  # a refusal first looks for what nobody will tell
-        fits = self.sums.spent + self.sums.reserved + cents <= self.sums.limit
-        try:
-            made = self.processes[number].reserve(cents, at_risk)
-        except BudgetExceededError as error:
-            assert not fits
-            assert error.spent == _dollars(self.sums.spent)
-            assert error.reserved == _dollars(self.sums.reserved)
+            with pytest.raises(BudgetExceededError) as refused:
+                self.processes[number].reserve(cents, at_risk)
+            assert refused.value.spent == _dollars(self.sums.spent)
+            assert refused.value.reserved == _dollars(self.sums.reserved)
             return multiple()
-        assert fits
+        made = self.processes[number].reserve(cents, at_risk)
         self.sums.open[made] = Held(made, cents, at_risk, self.clock() + LEASE)
         return made
 
@@ -163,7 +161,7 @@ class BudgetMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 1), made=held)
     def renew(self, number: int, made: UUID) -> None:
-        self.processes[number].reservations.renew(made)
+        self.processes[number].reservations.prolong([made])
         if not self.sums.open[made].swept:
             self.sums.open[made].expires = self.clock() + LEASE
 
