@@ -3,7 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, literal_column, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    and_,
+    case,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+)
 
 from llmops_langchain.analytics.reports import CostReport, ModelCost
 from llmops_langchain.clock import Clock, system_clock
@@ -16,6 +27,10 @@ from llmops_langchain.storage.schema import events
 __all__ = ["Analytics"]
 
 _DAY = 86_400.0
+_REFUSALS = (
+    *("BudgetError", "BudgetExceededError", "BudgetUnavailableError"),
+    *("UnpricedModelError", "UnscopedCallError"),
+)
 _NAMES = (LLM_CALL, EMBEDDING, ABANDONED, TRIM)
 
 
@@ -31,7 +46,9 @@ def _sum(
     )
 
 
-_call, _cut = events.c.name == LLM_CALL, events.c.name == TRIM
+# A guarded call that no budget let through: nobody was asked.
+_refused = and_(events.c.name == LLM_CALL, func.coalesce(events.c.error_class, "").in_(_REFUSALS))
+_call, _cut = and_(events.c.name == LLM_CALL, not_(_refused)), events.c.name == TRIM
 _embedding, _lost = events.c.name == EMBEDDING, events.c.name == ABANDONED
 _asked = or_(_call, _embedding)
 # Grouped by the expression (the name alone is the column's), so without a bound parameter in it.
@@ -40,6 +57,7 @@ _SUMS = select(
     _model.label("model"),
     _count(_call).label("calls"),
     _count(and_(_call, events.c.cache_tier.is_not(None))).label("cache_hits"),
+    _count(_refused).label("refused_calls"),
     _count(_embedding).label("embedding_calls"),
     # A guess is taken back by an event with the same amount below zero.
     (_count(and_(_lost, events.c.cost >= 0)) - _count(and_(_lost, events.c.cost < 0))).label(
@@ -133,6 +151,7 @@ def _report(since: float, rows: Sequence[Row[Any]]) -> CostReport:
         since=since,
         calls=total("calls"),
         cache_hits=total("cache_hits"),
+        refused_calls=total("refused_calls"),
         embedding_calls=total("embedding_calls"),
         abandoned_calls=total("abandoned_calls"),
         errors=total("errors"),

@@ -36,6 +36,8 @@ class CostReport:
     """Model calls, cache hits and errors included."""
     cache_hits: int
     """Calls that a cache answered; they use no tokens and cost nothing."""
+    refused_calls: int
+    """Guarded calls that were refused before the model was asked, not in `calls`."""
     embedding_calls: int
     """Calls of embedders, not in `calls`; their tokens and dollars are in the sums."""
     abandoned_calls: int

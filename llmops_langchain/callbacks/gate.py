@@ -67,7 +67,7 @@ class WhenFull:
         if self.action not in ("raise", "wait"):
             msg = f"`on_full` is 'raise' or 'wait', got {self.action!r}"
             raise ConfigurationError(msg)
-        if not self.timeout >= 0:
+        if not isinstance(self.timeout, (int, float)) or not self.timeout >= 0:
             msg = f"`timeout` is in seconds and not negative, got {self.timeout!r}"
             raise ConfigurationError(msg)
 

@@ -63,7 +63,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         amount = nano_dollars(self.limit)
-        if not 0 <= amount < _MOST:
+        if not 0 <= amount < _MOST or (not amount and Decimal(str(self.limit))):
             msg = f"`limit` is in US dollars, not negative and below 4 billion, got {self.limit!r}"
             raise ConfigurationError(msg)
         if self.period not in get_args(Period):
@@ -71,8 +71,12 @@ class Budget:
             raise ConfigurationError(msg)
         for name in ("workspace", "project", "user", "agent"):
             given = getattr(self, name)
-            if given is not None and (not isinstance(given, str) or not given):
+            if given is not None and (not isinstance(given, str) or not _is_name(given)):
                 msg = f"`{name}` is a text, or `None` for all of them, got {given!r}"
+                raise ConfigurationError(msg)
+        for name in ("hard", "strict"):
+            if not isinstance(getattr(self, name), bool):
+                msg = f"`{name}` is `True` or `False`, got {getattr(self, name)!r}"
                 raise ConfigurationError(msg)
         object.__setattr__(self, "limit", _plain(dollars(amount)))
 
@@ -138,6 +142,10 @@ class BudgetAlert:
     """UTC seconds since the Unix epoch."""
     ts: float
     """When it was reached, likewise."""
+
+
+def _is_name(given: str) -> bool:
+    return bool(given.strip()) and given.isprintable()
 
 
 def period_start(period: Period, moment: float) -> float:

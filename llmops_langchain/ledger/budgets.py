@@ -2,15 +2,16 @@
 
 import asyncio
 import builtins
+import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import delete
 
 from llmops_langchain.clock import Clock, system_clock
-from llmops_langchain.errors import StorageError
+from llmops_langchain.errors import ConfigurationError, StorageError
 from llmops_langchain.ledger.budget import (
     Budget,
     BudgetAlert,
@@ -94,8 +95,12 @@ class Budgets:
         What the scope's calls have cost since the period began counts from the start.
 
         Raises:
+            ConfigurationError: If it is no `Budget`.
             StorageError: If the database cannot keep it.
         """
+        if not isinstance(cast("object", budget), Budget):
+            msg = f"a `Budget(limit=…, project=…)` is needed, got {type(budget).__name__!r}"
+            raise ConfigurationError(msg)
         self._ledger.flush()
         now = self._clock()
         with self._database.begin() as connection:
@@ -215,8 +220,18 @@ class Budgets:
         Of all processes the one that stored the call tells it, in the thread that brings events to
         the database. The last one is also told when a budget that is 90 % spent refuses a call.
         An alert that was not told because its process died, `maintain` tells. Without any `told`,
-        alerts go to the log. May be used as a decorator.
+        alerts go to the log, so each process that makes calls registers one. May be used as a
+        decorator.
+
+        Raises:
+            ConfigurationError: If `told` cannot be called, or is a coroutine function.
         """
+        if not callable(told) or inspect.iscoroutinefunction(told):
+            msg = (
+                f"an alert is told to a plain function of one argument, got {told!r}: it is called "
+                "in a thread, so let it start a task by itself if it must"
+            )
+            raise ConfigurationError(msg)
         self._told.append(told)
         return told
 
@@ -287,5 +302,10 @@ class Budgets:
                 told(alert)
             except Exception as error:  # noqa: BLE001 - the user's code; the others are told
                 failed += 1
-                logger.warning("an alert could not be told: %s", type(error).__name__)
+                logger.warning(
+                    "%s has reached %d %% of its budget, which could not be told: %s",
+                    alert.budget.name,
+                    round(100 * alert.threshold),
+                    type(error).__name__,
+                )
         return not failed or failed < len(self._told)

@@ -196,6 +196,10 @@ def amount(dollars_per_million: Decimal | float | str) -> Decimal:
     return dollars(nano)
 
 
+_MOST_SHARE = 10.0
+"""A larger one is a percentage."""
+
+
 def share(factor: Decimal | float | str) -> Decimal:
     """What prices are multiplied by, as it is kept: to the digits of a double.
 
@@ -206,8 +210,8 @@ def share(factor: Decimal | float | str) -> Decimal:
         kept = float(Decimal(str(factor)))
     except (InvalidOperation, ValueError, OverflowError):
         kept = inf
-    if not 0 <= kept < inf:
-        msg = f"`factor` is the share that is paid, such as 0.8, and not negative, got {factor!r}"
+    if not 0 <= kept <= _MOST_SHARE:
+        msg = f"`factor` is the share that is paid, such as 0.8; 0 to 10, got {factor!r}"
         raise ConfigurationError(msg)
     return Decimal(str(kept))
 

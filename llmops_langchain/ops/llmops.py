@@ -188,20 +188,29 @@ class LLMOps(Kept):
         full = WhenFull(action=on_full, timeout=timeout, instead=cheaper)
         return guarded(model, self._parts.gate, full)
 
-    def wrap(self, model: M | str, *, on_full: OnFull = "raise", timeout: float = 60.0) -> M:
+    def wrap(
+        self,
+        model: M | str,
+        *,
+        on_full: OnFull = "raise",
+        timeout: float = 60.0,
+        downgrade_to: BaseChatModel | str | None = None,
+    ) -> M:
         """`cached` and `guard` in the one right order: hits are free, the rest asks the budgets.
 
         Args:
             model: As for `cached`; or a name such as `"openai:gpt-5-mini"` (`[agents]`).
             on_full: As for `guard`.
             timeout: As for `guard`.
+            downgrade_to: As for `guard`.
 
         Raises:
             ConfigurationError: If there is no model to wrap.
             MissingExtraError: If `model` is a name and LangChain is not installed.
         """
         made = cast("M", chat_model(model)) if isinstance(model, str) else model
-        return self.cached(self.guard(made, on_full=on_full, timeout=timeout))
+        guarded_ = self.guard(made, on_full=on_full, timeout=timeout, downgrade_to=downgrade_to)
+        return self.cached(guarded_)
 
     def budget_gate(self, *, on_full: OnFull = "raise", timeout: float = 60.0) -> BudgetGate:
         """A rate limiter that asks the budgets, for a model that cannot be wrapped.

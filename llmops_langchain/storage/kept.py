@@ -38,7 +38,7 @@ class Subject:
 
     def __post_init__(self) -> None:
         named = [each for each in (self.user, self.thread) if each]
-        if len(named) != 1:
+        if len(named) != 1 or not isinstance(named[0], str):
             msg = f"name either a `user` or a `thread`, got {self.user!r} and {self.thread!r}"
             raise ConfigurationError(msg)
 

@@ -1,6 +1,7 @@
 """Settings are frozen, and the environment can fill each of them."""
 
 from dataclasses import FrozenInstanceError, fields
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,14 @@ GIVEN = {
     "LLMOPS_CACHE_WAIT": "5",
     "LLMOPS_EMBEDDINGS_DIR": "/data/minilm",
     "LLMOPS_CACHE_URL": "redis://cache:6379/0",
+    "LLMOPS_FALLBACK_PRICE": "3, 15",
+    "LLMOPS_UNSCOPED": "allow",
+    "LLMOPS_ON_STORE_FAILURE": "allow",
+    "LLMOPS_BUDGET_LEASE": "60",
+    "LLMOPS_BUDGET_SLICE": "0.5",
+    "LLMOPS_CAPTURE_CONTENT": "1",
+    "LLMOPS_CONTENT_RETENTION": "3600",
+    "LLMOPS_EVENT_RETENTION": "86400",
 }
 TEXTS = {"DB_SCHEMA", "JOURNAL_DIR", "EMBEDDINGS_DIR", "ENCRYPTION_KEY", "CACHE_URL"}
 
@@ -50,7 +59,32 @@ def test_every_setting_can_come_from_the_environment() -> None:
         cache_wait=5.0,
         embeddings_dir=Path("/data/minilm"),
         cache_url="redis://cache:6379/0",
+        fallback_price=(Decimal(3), Decimal(15)),
+        unscoped="allow",
+        on_store_failure="allow",
+        budget_lease=60.0,
+        budget_slice=Decimal("0.5"),
+        capture_content=True,
+        content_retention=3600.0,
+        event_retention=86_400.0,
     )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"budget_lease": 0},
+        {"budget_slice": -1},
+        {"content_retention": 0},
+        {"event_retention": -5},
+        {"fallback_price": (-1, 3)},
+        {"fallback_price": ("nan", 3)},
+        {"capture_content": True},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        Settings(**wrong)
 
 
 @pytest.mark.parametrize(

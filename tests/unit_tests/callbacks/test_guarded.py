@@ -1,10 +1,13 @@
 """Guarded models: refused before they are asked, settled with what they used, on every path."""
 
 import asyncio
+import pickle
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from conftest import FakeClock
@@ -12,7 +15,9 @@ from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.language_models import FakeListLLM
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.outputs import ChatResult
+from langchain_core.runnables import ConfigurableField
 from models import AsyncModel, AsyncStreamingModel, CountingModel, StreamingModel
+from pydantic import BaseModel, Field
 from sqlalchemy import select
 from typing_extensions import override
 
@@ -27,6 +32,7 @@ from llmops_langchain import (
     UnpricedModelError,
     UnscopedCallError,
 )
+from llmops_langchain.callbacks.living import Living
 from llmops_langchain.ledger import Scope
 from llmops_langchain.ledger.event import from_row
 from llmops_langchain.storage.schema import events
@@ -370,6 +376,141 @@ def test_a_cheaper_model_that_does_not_say_its_name_is_priced_as_itself(ops: LLM
         ops.guard(CountingModel(), downgrade_to=nameless).invoke(ASKED)
     (event,) = recorded(ops)
     assert (event.model, event.cost) == ("cheap", 150)
+
+
+def test_a_gateway_that_answers_under_a_name_of_its_own_is_priced_as_asked(ops: LLMOps) -> None:
+    ops.budgets.set(Budget(project="p", limit=1))
+    model = CountingModel(metadata_of_answer={"model_name": "hl-70b-awq"})
+    with ops.track(project="p"):
+        ops.guard(model).invoke(ASKED)
+    (event,) = recorded(ops)
+    assert (event.model, event.cost, event.unpriced) == ("hl-70b-awq", 60_000, False)
+
+
+def test_what_is_learnt_of_a_model_is_known_by_the_name_it_is_asked_by(ops: LLMOps) -> None:
+    ops.prices.set("tested-model-2026-01-01", **PRICE)
+    ops.budgets.set(Budget(project="p", limit=1))
+    seen: list[Decimal] = []
+    dated = {"model_name": "tested-model-2026-01-01"}
+    told = lambda: seen.append(ops.budgets.get(project="p").reserved)  # noqa: E731 - as above
+    model = ops.guard(Watching(metadata_of_answer=dated, seen=told))
+    with ops.track(project="p"):
+        for _ in range(11):
+            model.invoke(ASKED)
+    assert seen[-1] < Decimal("0.0001") < seen[0]
+
+
+def test_one_odd_short_prompt_does_not_make_a_long_one_dear(ops: LLMOps) -> None:
+    ops.budgets.set(Budget(project="p", limit=100))
+    usage = {"input_tokens": 3_000, "output_tokens": 1, "total_tokens": 3_001}
+    seen: list[Decimal] = []
+    told = lambda: seen.append(ops.budgets.get(project="p").reserved)  # noqa: E731 - as above
+    model = ops.guard(Watching(usage=usage, seen=told))
+    with ops.track(project="p"):
+        model.invoke("hi", max_tokens=1)
+        model.invoke("word " * 10_000, max_tokens=1)
+    assert seen[1] == pytest.approx(Decimal("0.013"), abs=Decimal("0.0002"))
+
+
+def test_a_cap_that_the_call_takes_away_is_none(ops: LLMOps) -> None:
+    ops.budgets.set(Budget(project="p", limit=1, strict=True))
+    capped: list[Any] = []
+    model = Watching(kwargs_seen=capped.append, max_tokens=100)
+    with ops.track(project="p"):
+        ops.guard(model).invoke(ASKED, max_tokens=None)
+    assert capped == [{"max_tokens": 4096}]
+
+
+def test_the_schema_of_the_answer_is_counted(ops: LLMOps) -> None:
+    class Wide(BaseModel):
+        """A form with much to say of itself."""
+
+        answer: str = Field(description="word " * 2_000)
+
+    ops.budgets.set(Budget(project="p", limit=1))
+    seen: list[Decimal] = []
+    model = Watching(seen=lambda: seen.append(ops.budgets.get(project="p").reserved))
+    with ops.track(project="p"):
+        ops.guard(model).invoke(ASKED, max_tokens=1, response_format=Wide)
+    assert seen[0] > Decimal("0.002")
+
+
+def test_a_model_rebuilt_from_a_guarded_one_is_refused(ops: LLMOps) -> None:
+    ops.budgets.set(Budget(project="p", limit=1))
+    field = ConfigurableField(id="t")
+    model = ops.guard(CountingModel()).configurable_fields(temperature=field)
+    with ops.track(project="p"), pytest.raises(ConfigurationError, match="configurable_fields"):
+        model.with_config(configurable={"t": 0.5}).invoke(ASKED)
+
+
+@pytest.mark.parametrize("path", [_invoke, _stream, _ainvoke, _astream])
+def test_a_downgraded_call_is_recorded_where_no_handler_is(ops: LLMOps, path) -> None:
+    ops.prices.set("cheap", input_per_million="0.01", output_per_million="0.01")
+    ops.budgets.set(Budget(project="p", limit="0.001"))
+    cheap = StreamingModel(model_name="cheap")
+    path(ops.guard(StreamingModel(metadata={"project": "p"}), downgrade_to=cheap))
+    (event,) = recorded(ops)
+    assert (event.model, event.status, event.input_tokens) == ("cheap", "ok", 10)
+    assert ops.budgets.get(project="p").reserved == 0
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_a_call_cancelled_while_it_waits_has_cost_nothing(ops: LLMOps, *, tracked: bool) -> None:
+    ops.budgets.set(Budget(project="p", limit="0.02"))
+    held = ops._parts.reservations
+    held.reserve(held.governing(Scope(project="p")), _amount(15), about={"ts": 0})
+    model = ops.guard(AsyncModel(metadata={"project": "p"}), on_full="wait", timeout=30)
+
+    async def run() -> None:
+        waiting = asyncio.ensure_future(model.ainvoke(ASKED))
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        with suppress(asyncio.CancelledError):
+            await waiting
+
+    if tracked:
+        with ops.track(project="p"):
+            asyncio.run(run())
+    else:
+        asyncio.run(run())
+    (event,) = recorded(ops)
+    assert (event.cost, event.error_class) == (0, "BudgetError")
+    assert ops.analytics.cost(project="p", days=99_999).refused_calls == 1
+
+
+def test_a_strict_call_that_is_cut_off_counts_with_all_that_was_set_aside(ops: LLMOps) -> None:
+    ops.budgets.set(Budget(project="p", limit=1, strict=True))
+    with ops.track(project="p"):
+        arriving = ops.guard(StreamingModel()).stream(ASKED, max_tokens=100)
+        next(arriving)
+        arriving.close()
+    assert ops.budgets.get(project="p").spent > Decimal("0.001")  # 100 tokens of the answer
+
+
+def test_leases_of_calls_under_way_are_prolonged() -> None:
+    prolonged: list[Any] = []
+    living = Living(prolonged.extend, lease=600)
+    first, second = uuid4(), uuid4()
+    living.begin(first)
+    living.begin(second)
+    living.end(second)
+    now = time.monotonic()
+    assert living.round(now + 199)
+    assert prolonged == []
+    assert living.round(now + 201)
+    assert prolonged == [first]
+    assert not living.round(now + 8_000)  # nobody believes in it any more
+    assert living.rest()
+    living.close()
+
+
+def test_an_error_with_figures_can_be_sent_to_another_process(ops: LLMOps) -> None:
+    ops.budgets.set(Budget(project="p", limit=0))
+    with ops.track(project="p"), pytest.raises(BudgetExceededError) as refused:
+        ops.guard(CountingModel()).invoke(ASKED)
+    again = pickle.loads(pickle.dumps(refused.value))  # noqa: S301 - our own
+    assert (str(again), again.limit, again.scope) == (str(refused.value), 0, "project 'p'")
+    assert isinstance(pickle.loads(pickle.dumps(UnscopedCallError())), UnscopedCallError)  # noqa: S301 - as above
 
 
 def test_waiting_ends_when_there_is_room(ops: LLMOps) -> None:

@@ -246,7 +246,9 @@ async def test_it_waits_for_room_where_it_may(ops: LLMOps) -> None:
 
 
 async def test_whoever_stops_waiting_has_spent_nothing(ops: LLMOps) -> None:
-    ops.budgets.set(Budget(project="p", limit=0))
+    ops.budgets.set(Budget(project="p", limit="0.02"))
+    held = ops._parts.reservations
+    held.reserve(held.governing(Scope(project="p")), Amount(15_000_000, 0), about={"ts": 0})
     model = CountingModel(rate_limiter=ops.budget_gate(on_full="wait", timeout=30))
     with ops.track(project="p"):
         waiting = asyncio.ensure_future(model.ainvoke(ASKED))

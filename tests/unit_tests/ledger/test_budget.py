@@ -13,13 +13,17 @@ from llmops_langchain.ledger.budget import period_end, period_start
 MOMENTS = st.floats(min_value=0, max_value=4_000_000_000)
 
 
-@pytest.mark.parametrize("limit", ["-1", -0.01, "nan", float("inf"), "much", None, 10**10])
+@pytest.mark.parametrize(
+    "limit", ["-1", -0.01, "nan", float("inf"), "much", None, 10**10, "1e-12", "5 dollars"]
+)
 def test_a_limit_is_an_amount_of_money(limit) -> None:
     with pytest.raises(ConfigurationError, match=r"limit|dollars"):
         Budget(project="p", limit=limit)
 
 
-@pytest.mark.parametrize("wrong", [{"period": "year"}, {"project": ""}, {"user": 7}])
+@pytest.mark.parametrize(
+    "wrong", [{"period": "year"}, {"project": ""}, {"user": 7}, {"agent": " "}, {"hard": "no"}]
+)
 def test_periods_and_scopes_are_checked(wrong) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         Budget(limit=1, **wrong)

@@ -397,6 +397,58 @@ def test_a_person_is_forgotten_and_the_sums_stay(books: Books, database: Databas
     assert books.budgets.forget(Subject(thread="t")) == 0
 
 
+def test_a_clock_set_back_across_a_period_loses_no_spend(books: Books) -> None:
+    start = books.clock() - books.clock() % 86_400
+    books.clock.now = start + 5
+    books.budgets.set(Budget(project="p", limit=1, period="day"))
+    held = books.reserve(5)
+    books.call(3 * CENT, reservation_id=held, ts=start - 60)
+    assert books.budgets.get(project="p").spent == Decimal("0.03")
+
+
+def test_what_is_left_of_a_removed_budget_is_given_back(books: Books) -> None:
+    books.budgets.set(Budget(project="p", limit=1))
+    books.budgets.set(Budget(limit=1))
+    held = books.reserve(5)
+    books.budgets.remove(project="p")
+    books.reservations.release(held)
+    assert [each.reserved for each in books.budgets.list()] == [0]
+
+
+def test_many_abandoned_calls_are_settled_at_once(books: Books) -> None:
+    books.budgets.set(Budget(project="p", limit=100))
+    for _ in range(501):
+        books.reserve(1)
+    books.clock.advance(601)
+    assert books.budgets.maintain(books.clock())["abandoned calls"] == 501
+
+
+def test_one_deaf_listener_does_not_keep_an_alert_from_the_others(books: Books) -> None:
+    told: list[float] = []
+    books.budgets.on_alert(lambda _: 1 / 0)
+    books.budgets.on_alert(lambda alert: told.append(alert.threshold))
+    books.budgets.set(Budget(project="p", limit="0.10"))
+    books.call(5 * CENT)
+    books.clock.advance(61)
+    books.budgets.maintain(books.clock())
+    assert told == [0.5]
+
+
+async def _later(_alert: object) -> None: ...
+
+
+@pytest.mark.parametrize("deaf", [None, "https://example.com/hook", _later])
+def test_who_cannot_be_told_is_refused(books: Books, deaf) -> None:
+    with pytest.raises(ConfigurationError, match="alert"):
+        books.budgets.on_alert(deaf)
+
+
+@pytest.mark.parametrize("wrong", [None, {"project": "p", "limit": 1}, "p"])
+def test_only_a_budget_can_be_set(books: Books, wrong) -> None:
+    with pytest.raises(ConfigurationError, match="Budget"):
+        books.budgets.set(wrong)
+
+
 async def test_the_async_methods_do_the_same(books: Books) -> None:
     await books.budgets.aset(Budget(project="p", limit=1))
     books.call(CENT)
