@@ -22,6 +22,7 @@ from llmops_langchain import (
     CostReport,
     DatabaseUnavailableError,
     LLMOps,
+    MissingExtraError,
     Settings,
 )
 
@@ -288,3 +289,13 @@ def test_switched_off_nothing_of_the_cache_touches_the_database(tmp_path) -> Non
         ops.cache.invalidate("tag")
         ops.node_cache.clear()
         assert "switched off" in ops.cache.explain(CountingModel(), "q").reason
+
+
+def test_a_model_may_be_named(ops, monkeypatch: pytest.MonkeyPatch) -> None:
+    chats = pytest.importorskip("langchain.chat_models", reason="needs the package langchain")
+    made = CountingModel()
+    monkeypatch.setattr(chats, "init_chat_model", lambda _name: made)
+    assert isinstance(ops.wrap("tested:tested-model"), CountingModel)
+    monkeypatch.setitem(sys.modules, "langchain.chat_models", None)
+    with pytest.raises(MissingExtraError, match="agents"):
+        ops.wrap("tested:tested-model")

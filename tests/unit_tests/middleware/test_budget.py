@@ -400,7 +400,7 @@ def test_a_refusal_is_not_tried_again_nor_given_to_another_model(ops: LLMOps) ->
         assert "llmops_budget" in invoke(agent)[-1].response_metadata
     assert dear.calls == other.calls == 0
     ops.flush()
-    assert ops.analytics.cost().calls == 1
+    assert ops.analytics.cost().refused_calls == 1
 
 
 def test_a_fallback_is_guarded_too(ops: LLMOps) -> None:
@@ -423,7 +423,7 @@ def test_an_error_is_not_tried_again_where_retries_are_told_so(ops: LLMOps) -> N
     with ops.track(project="p"), pytest.raises(BudgetExceededError):
         invoke(agent)
     ops.flush()
-    assert ops.analytics.cost().calls == 1
+    assert ops.analytics.cost().refused_calls == 1
 
 
 @pytest.mark.parametrize(
