@@ -1,6 +1,7 @@
 """Hear of every model call and record it; let it through only if its budgets have room."""
 
 from llmops_langchain.callbacks.asgi import TrackingMiddleware
+from llmops_langchain.callbacks.attaching import attached
 from llmops_langchain.callbacks.contents import Content, Contents
 from llmops_langchain.callbacks.conventions import Conventions
 from llmops_langchain.callbacks.embeddings import TrackedEmbeddings, track_embeddings
@@ -10,7 +11,7 @@ from llmops_langchain.callbacks.otel import OpenTelemetryExport
 from llmops_langchain.callbacks.rate_limiter import BudgetGate
 from llmops_langchain.callbacks.runs import WatchedCall
 from llmops_langchain.callbacks.scoping import scope_of
-from llmops_langchain.callbacks.usage import UsageCallbackHandler, attached
+from llmops_langchain.callbacks.usage import UsageCallbackHandler
 
 __all__ = [
     "BudgetGate",

@@ -33,7 +33,15 @@ from llmops_langchain.errors import (
     StorageError,
     UnpricedModelError,
 )
-from llmops_langchain.ledger import Amount, Governed, Ledger, Reservations, Scope, Slices
+from llmops_langchain.ledger import (
+    Amount,
+    Governed,
+    Ledger,
+    Reservations,
+    Scope,
+    SharedFailure,
+    Slices,
+)
 from llmops_langchain.models import PriceBook, Rates
 from llmops_langchain.storage.fork import on_fork
 from llmops_langchain.tokens import model_name
@@ -147,7 +155,7 @@ class Gate:
         """
         for pause in _pauses(full):
             try:
-                return self._enter(asked)
+                return self._enter(asked, scope_of(asked.metadata), time.monotonic())
             except BudgetExceededError as error:
                 if pause is None or error.requested > error.limit:
                     raise
@@ -156,7 +164,7 @@ class Gate:
 
     async def aenter(self, asked: Asked, full: WhenFull) -> Pass:
         """`enter` for asyncio: the database is asked in a worker thread."""
-        if self._slices and (let := self._drawn(asked, scope_of(asked.metadata))):
+        if let := self._drawn(asked, scope_of(asked.metadata)):
             return let  # nothing of it blocks the loop
         for pause in _pauses(full):
             try:
@@ -183,7 +191,7 @@ class Gate:
         """Start with threads of this process' own."""
         self._workers = ThreadPoolExecutor(4, "llmops-gate")
         self._upkeep = ThreadPoolExecutor(1, "llmops-upkeep")  # must not hold up who wants in
-        self._failed = -1.0
+        self._failure = SharedFailure()
         self._living = Living(self._reservations.prolong, lease=self._reservations.lease)
 
     async def _hop(self, asked: Asked) -> Pass:
@@ -206,13 +214,11 @@ class Gate:
         elif let.reservation_id is not None:
             self._upkeep.submit(self._release, let.reservation_id)
 
-    def _enter(self, asked: Asked, scope: Scope | None = None, since: float | None = None) -> Pass:
-        since = time.monotonic() if since is None else since
+    def _enter(self, asked: Asked, scope: Scope, since: float) -> Pass:
         try:
-            self._check_failed(since)
-            return self._reserved(asked, scope or scope_of(asked.metadata))
+            with self._failure.shared_by(since):
+                return self._reserved(asked, scope)
         except StorageError as error:
-            self._failed = max(self._failed, time.monotonic())
             if self._refuses_blindly:
                 raise BudgetUnavailableError from error
             if not self.unguarded:
@@ -220,29 +226,22 @@ class Gate:
             self.unguarded += 1
             return Pass()
 
-    def _check_failed(self, since: float) -> None:
-        """Who queued behind a failure shares it."""
-        if since < self._failed:
-            msg = "the database did not answer another call meanwhile"
-            raise StorageError(msg)
-
     def _drawn(self, asked: Asked, scope: Scope) -> Pass | None:
         """A pass of a slice at hand; the database is not asked."""
-        assert self._slices is not None  # noqa: S101 - who calls has looked
-        governed = self._reservations.known(scope)
-        if not governed.budgets:
+        slices, governed = self._slices, self._reservations.known(scope)
+        if slices is None or not governed.budgets:
             return None
         let, amount = self._priced(asked, governed)
-        drawn = self._slices.draw(governed, amount.most, asked.run_id)
+        drawn = slices.draw(governed, amount.most, asked.run_id)
         if drawn is None:
             return None
         if drawn.renewal_is_due:
-            self._upkeep.submit(self._renew_slice, drawn.reservation_id)
+            self._upkeep.submit(_renew, slices, drawn.reservation_id)
         self._settled_by(asked, drawn.reservation_id, governed, amount)
         return Pass(None, let.cap, asked.run_id)  # its lease is the slice's
 
     def _reserved(self, asked: Asked, scope: Scope) -> Pass:
-        if self._slices and (let := self._drawn(asked, scope)):
+        if let := self._drawn(asked, scope):
             return let
         for _ in range(_MOST_TRIES):
             governed = self._reservations.governing(scope)
@@ -326,18 +325,18 @@ class Gate:
         profile = getattr(model, "profile", None) or {}
         return min(self._strict_output, profile.get("max_output_tokens") or self._strict_output)
 
-    def _renew_slice(self, reservation_id: UUID) -> None:
-        assert self._slices is not None  # noqa: S101 - who calls has looked
-        try:
-            self._slices.renew(reservation_id)
-        except StorageError as error:
-            logger.warning("a slice could not be prolonged, it ends with its lease: %s", error)
-
     def _release(self, reservation_id: UUID) -> None:
         try:
             self._reservations.release(reservation_id)
         except StorageError as error:
             logger.warning("a reservation could not be given back, it expires: %s", error)
+
+
+def _renew(slices: Slices, reservation_id: UUID) -> None:
+    try:
+        slices.renew(reservation_id)
+    except StorageError as error:
+        logger.warning("a slice could not be prolonged, it ends with its lease: %s", error)
 
 
 def _pauses(full: WhenFull) -> Iterator[float | None]:

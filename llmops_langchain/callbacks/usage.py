@@ -1,8 +1,7 @@
 """One event for each call of a language model: whose it was, what it used, what it cost."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from decimal import Decimal
@@ -12,7 +11,6 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import Generation, LLMResult
-from langchain_core.tracers.context import register_configure_hook
 from typing_extensions import override
 
 from llmops_langchain.callbacks.endings import was_cut_off
@@ -23,10 +21,10 @@ from llmops_langchain.callbacks.spent import NOTHING, cost_of, tokens_of
 from llmops_langchain.callbacks.stated import Stated, stated_event
 from llmops_langchain.callbacks.tools import ToolRuns
 from llmops_langchain.clock import Clock, system_clock
-from llmops_langchain.ledger import LLM_CALL, Event, Ledger, Status, holding
+from llmops_langchain.ledger import LLM_CALL, Event, Ledger, Status
 from llmops_langchain.models import PriceBook
 
-__all__ = ["UsageCallbackHandler", "attached", "scope_of"]
+__all__ = ["UsageCallbackHandler"]
 
 # The run of the innermost chat model that this context has seen begin.
 _started: ContextVar[UUID | None] = ContextVar("llmops_started", default=None)
@@ -388,15 +386,3 @@ class UsageCallbackHandler(BaseCallbackHandler):
             aborted=was_cut_off(error),
             reservation_id=call.reservation_id,
         )
-
-
-# One hook for the life of the process: core keeps each registered hook for ever.
-_attached: ContextVar[UsageCallbackHandler | None] = ContextVar("llmops_usage", default=None)
-register_configure_hook(_attached, inheritable=True)
-
-
-@contextmanager
-def attached(handler: UsageCallbackHandler) -> Iterator[None]:
-    """Add `handler` to every LangChain run that starts inside, in this task and its children."""
-    with holding(_attached, handler):
-        yield

@@ -17,6 +17,7 @@ from llmops_langchain.ledger.prices import StoredPrices, UnpricedModel
 from llmops_langchain.ledger.reservations import Amount, Governed, Reservations
 from llmops_langchain.ledger.retention import EventRows
 from llmops_langchain.ledger.scope import Scope, Share, current_scope, holding, track
+from llmops_langchain.ledger.shared_failure import SharedFailure
 from llmops_langchain.ledger.slices import Slices
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Reservations",
     "Scope",
     "Share",
+    "SharedFailure",
     "Slices",
     "Status",
     "StoredPrices",

@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from llmops_langchain.clock import Clock
-from llmops_langchain.errors import BudgetExceededError, StorageError, UnscopedCallError
+from llmops_langchain.errors import BudgetExceededError, UnscopedCallError
 from llmops_langchain.ledger.budget import period_end
 from llmops_langchain.ledger.budget_alerts import Raised, raise_alerts
 from llmops_langchain.ledger.budget_rows import (
@@ -29,6 +29,7 @@ from llmops_langchain.ledger.budget_rows import (
 from llmops_langchain.ledger.known_budgets import VERSION_NAME, KeptBudget, Window
 from llmops_langchain.ledger.ledger import Ledger
 from llmops_langchain.ledger.scope import Scope
+from llmops_langchain.ledger.shared_failure import SharedFailure
 from llmops_langchain.models import dollars
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.fork import on_fork
@@ -219,7 +220,7 @@ class Reservations:
     def _reset(self) -> None:
         # Threads of one process that all try SQLite's lock wait in steps of up to a tenth second.
         self._turn = threading.Lock() if self._database.is_sqlite else nullcontext()
-        self._failed = -1.0
+        self._failure = SharedFailure()
 
     def _take(self, windows: list[Window], version: int, room: int, row: Mapping[str, Any]) -> bool:
         """The short way: each window in one statement that finds it only if the amount fits."""
@@ -239,15 +240,8 @@ class Reservations:
         keyed = {**row, "id": self._key(row["id"])}
         keyed["run_id"] = row["run_id"] and self._key(row["run_id"])
         since = time.monotonic()
-        with self._turn:
-            if since < self._failed:  # who queued behind a failure shares it
-                msg = "the database did not answer another call meanwhile"
-                raise StorageError(msg)
-            try:
-                return self._database.write_or_nothing(*steps, (_INSERT, keyed))
-            except StorageError:
-                self._failed = time.monotonic()
-                raise
+        with self._turn, self._failure.shared_by(since):
+            return self._database.write_or_nothing(*steps, (_INSERT, keyed))
 
     def _take_or_say(
         self, governed: Governed, windows: list[Window], room: int, row: Mapping[str, Any]

@@ -18,6 +18,7 @@ from llmops_langchain.ledger.event import Event
 from llmops_langchain.ledger.known_budgets import Window
 from llmops_langchain.ledger.ledger import Ledger
 from llmops_langchain.ledger.reservations import Amount, Governed, Reservations
+from llmops_langchain.ledger.shared_failure import SharedFailure
 from llmops_langchain.storage.fork import on_fork
 
 __all__ = ["Slices"]
@@ -72,7 +73,8 @@ class Slices:
         self._reservations, self._ledger, self._size = reservations, ledger, size
         self._clock = clock
         # Re-entrant: the collector that ends a stream may settle a call in the middle of a draw.
-        self._lock, self._taking, self._failed = threading.RLock(), threading.RLock(), -1.0
+        self._lock, self._taking = threading.RLock(), threading.RLock()
+        self._failure = SharedFailure()
         self._at_hand: dict[tuple[Window, ...], _Slice] = {}
         self._by_id: dict[UUID, _Slice] = {}
         _open.add(self)
@@ -108,14 +110,8 @@ class Slices:
         with self._taking:  # one at a time: the others draw of what it took
             if drawn := self.draw(governed, amount, run_id):
                 return drawn.reservation_id
-            if since < self._failed:  # who queued behind a failure shares it
-                msg = "the database did not answer another call meanwhile"
-                raise StorageError(msg)
-            try:
+            with self._failure.shared_by(since):
                 return self._take(governed, amount, run_id, about)
-            except StorageError:
-                self._failed = time.monotonic()
-                raise
 
     def _take(
         self, governed: Governed, amount: int, run_id: UUID, about: Mapping[str, Any]

@@ -61,14 +61,7 @@ def made_of(
     # The price data takes a quarter of a second to load: now, not inside the first call.
     prices.preload()
     cache, node_cache, stores = _caches(database, prices, settings, semantic, clock=clock)
-    contents = Contents(
-        database,
-        encryption_keys=settings.encryption_key,
-        retention=settings.content_retention,
-        at_once=settings.durability == "commit",
-        clock=clock,
-    )
-    ledger.flush_too(contents.flush)
+    contents = _contents(database, ledger, settings, clock=clock)
     capture = contents.capture if settings.capture_content else None
     usage = UsageCallbackHandler(ledger, prices, capture=capture, clock=clock)
     reservations = Reservations(
@@ -176,6 +169,18 @@ def _caches(
         clock=clock,
     )
     return cache, node_cache, (answers, nodes)
+
+
+def _contents(database: Database, ledger: Ledger, settings: Settings, *, clock: Clock) -> Contents:
+    contents = Contents(
+        database,
+        encryption_keys=settings.encryption_key,
+        retention=settings.content_retention,
+        at_once=settings.durability == "commit",
+        clock=clock,
+    )
+    ledger.flush_too(contents.flush)
+    return contents
 
 
 def _slices(

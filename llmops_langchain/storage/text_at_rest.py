@@ -15,7 +15,7 @@ _JUDGED = "a week unless judged; then the newest 20,000 of an embedder"
 _BUDGET = "until `budgets.remove`"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)  # by position: each row below is a line of a table
 class TextAtRest:
     """Some columns of one table that are alike."""
 
@@ -33,193 +33,186 @@ class TextAtRest:
     """What `ops.forget` does to a person's rows."""
 
 
-TEXT_AT_REST: tuple[TextAtRest, ...] = (
-    TextAtRest(
-        table="llmops_contents",
-        columns=("body",),
-        holds="prompts and answers, with `capture_content`",
-        kept="`content_retention`",
-        protection="encrypted (`capture_content` needs an `encryption_key`)",
-        forgotten="deleted",
-    ),
-    TextAtRest(
-        table="llmops_contents",
-        columns=("workspace", "user_id", "thread"),
-        holds="whose call it was",
-        kept="`content_retention`",
-        protection=_PLAIN,
-        forgotten="deleted",
-    ),
-    TextAtRest(
-        table="llmops_cache_entries",
-        columns=("value",),
-        holds="answers of models, results of graph nodes",
-        kept=_UNTIL_STALE,
-        protection=_KEY,
-        forgotten="deleted, also where others share it",
-    ),
-    TextAtRest(
-        table="llmops_cache_entries",
-        columns=("key", "fingerprint"),
-        holds="hashes of calls: a guess of a whole prompt can be checked",
-        kept=_UNTIL_STALE,
-        protection=_HASH,
-        forgotten="deleted",
-    ),
-    TextAtRest(
-        table="llmops_cache_entries",
-        columns=("space",),
-        holds="`answers` or `nodes`",
-        kept=_UNTIL_STALE,
-        protection=_PLAIN,
-        forgotten="nothing personal",
-    ),
-    TextAtRest(
-        table="llmops_cache_tags",
-        columns=("tag", "key"),
-        holds="tags you give to answers; digests of whose call it was, keyed with an "
-        "`encryption_key`; the call's hash",
-        kept="with the answer",
-        protection=_PLAIN,
-        forgotten="deleted",
-    ),
-    TextAtRest(
-        table="llmops_semantic_vectors",
-        columns=("body",),
-        holds="questions and their vectors, if the semantic tier is on",
-        kept=_QUESTIONS,
-        protection=_KEY,
-        forgotten="emptied, then deleted",
-    ),
-    TextAtRest(
-        table="llmops_semantic_vectors",
-        columns=("embedding",),
-        holds="the vector once more, for pgvector: much of a text can be guessed from it",
-        kept=_QUESTIONS,
-        protection="plain; not written with an `encryption_key`",
-        forgotten="emptied, then deleted",
-    ),
-    TextAtRest(
-        table="llmops_semantic_vectors",
-        columns=("space", "scope", "key", "embedder"),
-        holds="hashes of calls, the embedder's name",
-        kept=_QUESTIONS,
-        protection=_HASH,
-        forgotten="deleted a minute later",
-    ),
-    TextAtRest(
-        table="llmops_cache_feedback",
-        columns=("workspace", "judged_by", "run_id"),
-        holds="where, and by whom, an answer found by meaning was judged; LangChain's run id",
-        kept=_JUDGED,
-        protection=_PLAIN,
-        forgotten="deleted: what the user said, and what is about the user's answers",
-    ),
-    TextAtRest(
-        table="llmops_cache_feedback",
-        columns=("call_key", "matched"),
-        holds="hashes of calls",
-        kept=_JUDGED,
-        protection=_HASH,
-        forgotten="deleted, if about the user's answers",
-    ),
-    TextAtRest(
-        table="llmops_cache_feedback",
-        columns=("space", "pool", "kind", "source"),
-        holds="words of this package, names of models",
-        kept=_JUDGED,
-        protection=_PLAIN,
-        forgotten="nothing personal",
-    ),
-    TextAtRest(
-        table="llmops_events",
-        columns=("user_id", "thread", "task", "tags"),
-        holds="names you give",
-        kept=_UNTIL_EVENTS_GO,
-        protection=_PLAIN,
-        forgotten="emptied; the figures stay, so that budgets and reports hold",
-    ),
-    TextAtRest(
-        table="llmops_events",
-        columns=("cache_key", "features"),
-        holds="a hash of the call and a small vector of its last turn",
-        kept=_UNTIL_EVENTS_GO,
-        protection=_HASH,
-        forgotten="emptied",
-    ),
-    TextAtRest(
-        table="llmops_events",
-        columns=("workspace", "project", "agent", "name", "unit"),
-        holds="names you give",
-        kept=_UNTIL_EVENTS_GO,
-        protection=_PLAIN,
-        forgotten="stay",
-    ),
-    TextAtRest(
-        table="llmops_events",
-        columns=(
-            *("provider", "model", "tier", "price_version"),
-            *("status", "error_class", "cache_tier"),
+TEXT_AT_REST: tuple[TextAtRest, ...] = tuple(
+    TextAtRest(table, *row)
+    for table, rows in {
+        "llmops_contents": (
+            (
+                ("body",),
+                "prompts and answers, with `capture_content`",
+                "`content_retention`",
+                "encrypted (`capture_content` needs an `encryption_key`)",
+                "deleted",
+            ),
+            (
+                ("workspace", "user_id", "thread"),
+                "whose call it was",
+                "`content_retention`",
+                _PLAIN,
+                "deleted",
+            ),
         ),
-        holds="names of models, prices and exceptions; never an exception's text",
-        kept=_UNTIL_EVENTS_GO,
-        protection=_PLAIN,
-        forgotten="nothing personal",
-    ),
-    TextAtRest(
-        table="llmops_budgets",
-        columns=("workspace", "project", "user_id", "agent", "scope"),
-        holds="whose budget it is",
-        kept=_BUDGET,
-        protection=_PLAIN,
-        forgotten="a user's own budgets are deleted",
-    ),
-    TextAtRest(
-        table="llmops_budgets",
-        columns=("period",),
-        holds="`day`, `week`, `month` or `total`",
-        kept=_BUDGET,
-        protection=_PLAIN,
-        forgotten="nothing personal",
-    ),
-    TextAtRest(
-        table="llmops_reservations",
-        columns=("about",),
-        holds="whose call money was set aside for, and the model's name",
-        kept="a week after its lease (`budget_lease`) has ended",
-        protection=_PLAIN,
-        forgotten="the name is taken out",
-    ),
-    TextAtRest(
-        table="llmops_reservations",
-        columns=("kind", "windows"),
-        holds="words and ids of this package",
-        kept="a week after its lease (`budget_lease`) has ended",
-        protection=_PLAIN,
-        forgotten="nothing personal",
-    ),
-    TextAtRest(
-        table="llmops_prices",
-        columns=("provider", "model", "tier"),
-        holds="names of models you set a price for",
-        kept="until `prices.remove`",
-        protection=_PLAIN,
-        forgotten="nothing personal",
-    ),
-    TextAtRest(
-        table="llmops_generations",
-        columns=("name",),
-        holds="names of counters; tags that were invalidated",
-        kept="tags a day, the rest for ever",
-        protection=_PLAIN,
-        forgotten="a digest of whom was forgotten stays for a day",
-    ),
-    TextAtRest(
-        table="llmops_leases",
-        columns=("name", "owner"),
-        holds="hashes of calls under way, names of this package, ids of processes",
-        kept="seconds to minutes",
-        protection=_PLAIN,
-        forgotten="nothing personal",
-    ),
+        "llmops_cache_entries": (
+            (
+                ("value",),
+                "answers of models, results of graph nodes",
+                _UNTIL_STALE,
+                _KEY,
+                "deleted, also where others share it",
+            ),
+            (
+                ("key", "fingerprint"),
+                "hashes of calls: a guess of a whole prompt can be checked",
+                _UNTIL_STALE,
+                _HASH,
+                "deleted",
+            ),
+            (("space",), "`answers` or `nodes`", _UNTIL_STALE, _PLAIN, "nothing personal"),
+        ),
+        "llmops_cache_tags": (
+            (
+                ("tag", "key"),
+                (
+                    "tags you give to answers; digests of whose call it was, keyed with an "
+                    "`encryption_key`; the call's hash"
+                ),
+                "with the answer",
+                _PLAIN,
+                "deleted",
+            ),
+        ),
+        "llmops_semantic_vectors": (
+            (
+                ("body",),
+                "questions and their vectors, if the semantic tier is on",
+                _QUESTIONS,
+                _KEY,
+                "emptied, then deleted",
+            ),
+            (
+                ("embedding",),
+                "the vector once more, for pgvector: much of a text can be guessed from it",
+                _QUESTIONS,
+                "plain; not written with an `encryption_key`",
+                "emptied, then deleted",
+            ),
+            (
+                ("space", "scope", "key", "embedder"),
+                "hashes of calls, the embedder's name",
+                _QUESTIONS,
+                _HASH,
+                "deleted a minute later",
+            ),
+        ),
+        "llmops_cache_feedback": (
+            (
+                ("workspace", "judged_by", "run_id"),
+                "where, and by whom, an answer found by meaning was judged; LangChain's run id",
+                _JUDGED,
+                _PLAIN,
+                "deleted: what the user said, and what is about the user's answers",
+            ),
+            (
+                ("call_key", "matched"),
+                "hashes of calls",
+                _JUDGED,
+                _HASH,
+                "deleted, if about the user's answers",
+            ),
+            (
+                ("space", "pool", "kind", "source"),
+                "words of this package, names of models",
+                _JUDGED,
+                _PLAIN,
+                "nothing personal",
+            ),
+        ),
+        "llmops_events": (
+            (
+                ("user_id", "thread", "task", "tags"),
+                "names you give",
+                _UNTIL_EVENTS_GO,
+                _PLAIN,
+                "emptied; the figures stay, so that budgets and reports hold",
+            ),
+            (
+                ("cache_key", "features"),
+                "a hash of the call and a small vector of its last turn",
+                _UNTIL_EVENTS_GO,
+                _HASH,
+                "emptied",
+            ),
+            (
+                ("workspace", "project", "agent", "name", "unit"),
+                "names you give",
+                _UNTIL_EVENTS_GO,
+                _PLAIN,
+                "stay",
+            ),
+            (
+                (
+                    *("provider", "model", "tier", "price_version"),
+                    *("status", "error_class", "cache_tier"),
+                ),
+                "names of models, prices and exceptions; never an exception's text",
+                _UNTIL_EVENTS_GO,
+                _PLAIN,
+                "nothing personal",
+            ),
+        ),
+        "llmops_budgets": (
+            (
+                ("workspace", "project", "user_id", "agent", "scope"),
+                "whose budget it is",
+                _BUDGET,
+                _PLAIN,
+                "a user's own budgets are deleted",
+            ),
+            (("period",), "`day`, `week`, `month` or `total`", _BUDGET, _PLAIN, "nothing personal"),
+        ),
+        "llmops_reservations": (
+            (
+                ("about",),
+                "whose call money was set aside for, and the model's name",
+                "a week after its lease (`budget_lease`) has ended",
+                _PLAIN,
+                "the name is taken out",
+            ),
+            (
+                ("kind", "windows"),
+                "words and ids of this package",
+                "a week after its lease (`budget_lease`) has ended",
+                _PLAIN,
+                "nothing personal",
+            ),
+        ),
+        "llmops_prices": (
+            (
+                ("provider", "model", "tier"),
+                "names of models you set a price for",
+                "until `prices.remove`",
+                _PLAIN,
+                "nothing personal",
+            ),
+        ),
+        "llmops_generations": (
+            (
+                ("name",),
+                "names of counters; tags that were invalidated",
+                "tags a day, the rest for ever",
+                _PLAIN,
+                "a digest of whom was forgotten stays for a day",
+            ),
+        ),
+        "llmops_leases": (
+            (
+                ("name", "owner"),
+                "hashes of calls under way, names of this package, ids of processes",
+                "seconds to minutes",
+                _PLAIN,
+                "nothing personal",
+            ),
+        ),
+    }.items()
+    for row in rows
 )

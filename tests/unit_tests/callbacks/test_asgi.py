@@ -6,15 +6,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+from guarding import recorded
 from models import AsyncModel, AsyncStreamingModel, CountingModel, StreamingModel
-from sqlalchemy import select
 
 from llmops_langchain import ConfigurationError, Event, LLMOps, Settings
 from llmops_langchain.callbacks.asgi import TrackingMiddleware
 from llmops_langchain.errors import DatabaseUnavailableError
 from llmops_langchain.ledger import current_scope
-from llmops_langchain.ledger.event import from_row
-from llmops_langchain.storage.schema import events
 
 pytest.importorskip("fastapi", reason="needs the package fastapi")
 
@@ -47,13 +45,6 @@ async def client_of(app: Any) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
         yield client
-
-
-def recorded(ops: LLMOps) -> list[Event]:
-    ops.flush()
-    with ops.database.begin(read_only=True) as connection:
-        rows = connection.execute(select(events).order_by(events.c.id)).mappings()
-        return [from_row(dict(row)) for row in rows]
 
 
 async def asked(ops: LLMOps, app: Any, path: str = "/") -> Event:

@@ -170,7 +170,9 @@ def test_a_vector_store_takes_it(book) -> None:
 
 
 def test_what_a_cache_of_vectors_has_is_not_paid_again(book) -> None:
-    classic = pytest.importorskip("langchain_classic.embeddings")
+    classic = pytest.importorskip(
+        "langchain_classic.embeddings", reason="needs the package langchain-classic"
+    )
     cache = classic.CacheBackedEmbeddings.from_bytes_store(
         tracked(book, OpenAIEmbeddings()), InMemoryByteStore(), key_encoder="blake2b"
     )
@@ -180,7 +182,9 @@ def test_what_a_cache_of_vectors_has_is_not_paid_again(book) -> None:
 
 
 def test_around_a_cache_of_vectors_the_model_is_known_too(book) -> None:
-    classic = pytest.importorskip("langchain_classic.embeddings")
+    classic = pytest.importorskip(
+        "langchain_classic.embeddings", reason="needs the package langchain-classic"
+    )
     cache = classic.CacheBackedEmbeddings.from_bytes_store(
         OpenAIEmbeddings(), InMemoryByteStore(), key_encoder="blake2b"
     )
@@ -216,7 +220,9 @@ def test_who_serves_it_and_under_which_name(book, kind, attributes, told) -> Non
 
 @pytest.mark.parametrize("said", [{"azure_deployment": "text-embedding-3-large"}, {}])
 def test_azures_deployment_is_the_model_where_no_model_is_named(book, said) -> None:
-    kind = pytest.importorskip("langchain_openai").AzureOpenAIEmbeddings
+    kind = pytest.importorskip(
+        "langchain_openai", reason="needs the package langchain-openai"
+    ).AzureOpenAIEmbeddings
     made = kind(
         azure_endpoint="https://azure.test",
         api_key="key",

@@ -78,7 +78,8 @@ def test_a_refused_or_unsent_call_costs_nothing(book, error) -> None:
 
 
 def test_the_clients_errors_are_told_apart(book) -> None:
-    httpx, openai = pytest.importorskip("httpx"), pytest.importorskip("openai")
+    httpx = pytest.importorskip("httpx", reason="needs the package httpx")
+    openai = pytest.importorskip("openai", reason="needs the package openai")
     request = httpx.Request("POST", "https://provider.test")
     refusal = httpx.Response(429, request=request)
     slow, dead = httpx.ReadTimeout("slow"), httpx.ConnectTimeout("dead")
@@ -115,7 +116,7 @@ def test_tools_are_part_of_the_input(book) -> None:
 
 
 def test_an_answer_that_could_not_be_parsed_is_paid(book) -> None:
-    openai = pytest.importorskip("openai")
+    openai = pytest.importorskip("openai", reason="needs the package openai")
     completion = openai.types.chat.ChatCompletion.model_validate(
         {
             "id": "1",

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from conftest import FakeClock
+from guarding import ASKED, COST, PRICE, recorded, until_refused
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.language_models import FakeListLLM
 from langchain_core.messages import BaseMessage, HumanMessage
@@ -18,7 +19,6 @@ from langchain_core.outputs import ChatResult
 from langchain_core.runnables import ConfigurableField
 from models import AsyncModel, AsyncStreamingModel, CountingModel, StreamingModel
 from pydantic import BaseModel, Field
-from sqlalchemy import select
 from typing_extensions import override
 
 from llmops_langchain import (
@@ -26,7 +26,6 @@ from llmops_langchain import (
     BudgetExceededError,
     BudgetUnavailableError,
     ConfigurationError,
-    Event,
     LLMOps,
     Settings,
     UnpricedModelError,
@@ -34,14 +33,6 @@ from llmops_langchain import (
 )
 from llmops_langchain.callbacks.living import Living
 from llmops_langchain.ledger import Scope
-from llmops_langchain.ledger.event import from_row
-from llmops_langchain.storage.schema import events
-
-# A dollar a million tokens in, ten dollars out: the tests' usual answer costs 60 microdollars.
-PRICE = {"input_per_million": 1, "output_per_million": 10}
-COST = Decimal("0.00006")
-
-ASKED = [HumanMessage("What is the capital of France?")]
 
 
 @pytest.fixture
@@ -49,13 +40,6 @@ def ops(clock: FakeClock) -> Iterator[LLMOps]:
     with LLMOps("sqlite://", Settings(), clock=clock) as made:
         made.prices.set("tested-model", **PRICE)
         yield made
-
-
-def recorded(ops: LLMOps) -> list[Event]:
-    ops.flush()
-    with ops.database.begin(read_only=True) as connection:
-        rows = connection.execute(select(events).order_by(events.c.ts, events.c.id)).mappings()
-        return [from_row(dict(row)) for row in rows]
 
 
 def _invoke(model: Any) -> object:
@@ -463,7 +447,7 @@ def test_a_call_cancelled_while_it_waits_has_cost_nothing(ops: LLMOps, *, tracke
 
     async def run() -> None:
         waiting = asyncio.ensure_future(model.ainvoke(ASKED))
-        await asyncio.sleep(0.05)
+        await until_refused(ops, waiting)
         waiting.cancel()
         with suppress(asyncio.CancelledError):
             await waiting
@@ -522,8 +506,7 @@ def test_waiting_ends_when_there_is_room(ops: LLMOps) -> None:
     async def run() -> None:
         with ops.track(project="p"):
             waiting = asyncio.ensure_future(model.ainvoke(ASKED))
-            await asyncio.sleep(0.05)
-            assert not waiting.done()
+            await until_refused(ops, waiting)
             await asyncio.to_thread(held.release, reserved)
             await waiting
 

@@ -170,7 +170,8 @@ def test_providers_have_the_names_of_the_conventions(telemetry, word, name) -> N
 
 def test_the_names_are_those_of_the_installed_conventions() -> None:
     incubating = pytest.importorskip(
-        "opentelemetry.semconv._incubating.attributes.gen_ai_attributes"
+        "opentelemetry.semconv._incubating.attributes.gen_ai_attributes",
+        reason="needs the package opentelemetry-semantic-conventions",
     )
     known = {value for name, value in vars(incubating).items() if name.startswith("GEN_AI_")}
     source = sys.modules["llmops_langchain.callbacks.conventions"]

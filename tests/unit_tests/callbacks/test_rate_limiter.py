@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from conftest import FakeClock
-from langchain_core.messages import HumanMessage
+from guarding import ASKED, COST, PRICE, recorded, until_refused
 from langchain_core.tools import tool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from models import AsyncModel, AsyncStreamingModel, CountingModel, StreamingModel
@@ -19,20 +18,12 @@ from llmops_langchain import (
     BudgetExceededError,
     BudgetUnavailableError,
     ConfigurationError,
-    Event,
     LLMOps,
     Settings,
     UnscopedCallError,
 )
 from llmops_langchain.ledger import Amount, Scope, track
-from llmops_langchain.ledger.event import from_row
-from llmops_langchain.storage.schema import events, reservations
-
-# A dollar a million tokens in, ten dollars out: the tests' usual answer costs 60 microdollars.
-PRICE = {"input_per_million": 1, "output_per_million": 10}
-COST = Decimal("0.00006")
-
-ASKED = [HumanMessage("What is the capital of France?")]
+from llmops_langchain.storage.schema import reservations
 
 
 @pytest.fixture
@@ -41,13 +32,6 @@ def ops(clock: FakeClock) -> Iterator[LLMOps]:
         made.prices.set("tested-model", **PRICE)
         made.budgets.set(Budget(project="p", limit=1))
         yield made
-
-
-def recorded(ops: LLMOps) -> list[Event]:
-    ops.flush()
-    with ops.database.begin(read_only=True) as connection:
-        rows = connection.execute(select(events).order_by(events.c.ts, events.c.id)).mappings()
-        return [from_row(dict(row)) for row in rows]
 
 
 def held(ops: LLMOps) -> int:
@@ -238,8 +222,7 @@ async def test_it_waits_for_room_where_it_may(ops: LLMOps) -> None:
     model = CountingModel(rate_limiter=ops.budget_gate(on_full="wait", timeout=30))
     with ops.track(project="p"):
         waiting = asyncio.ensure_future(model.ainvoke(ASKED))
-        await asyncio.sleep(0.05)
-        assert not waiting.done()
+        await until_refused(ops, waiting)
         await asyncio.to_thread(others.release, taken)
         await waiting
     assert model.calls == 1
@@ -252,7 +235,7 @@ async def test_whoever_stops_waiting_has_spent_nothing(ops: LLMOps) -> None:
     model = CountingModel(rate_limiter=ops.budget_gate(on_full="wait", timeout=30))
     with ops.track(project="p"):
         waiting = asyncio.ensure_future(model.ainvoke(ASKED))
-        await asyncio.sleep(0.05)
+        await until_refused(ops, waiting)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting

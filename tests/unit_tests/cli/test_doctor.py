@@ -244,7 +244,7 @@ class TestFacts:
             ("/mnt/shared disk/llmops.db", "nfs4"),
             ("/mnt/shared disk/inner/llmops.db", None),
             ("/mnt/sharedx/llmops.db", None),
-            ("/home/llmops.db", None),
+            ("/srv/llmops.db", None),
         ],
     )
     def test_a_file_system_of_several_hosts_is_seen(self, tmp_path, path, kind) -> None:
