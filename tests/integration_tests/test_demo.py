@@ -87,12 +87,14 @@ def test_the_report_is_the_table_of_the_newest_demo(folder: Path, outputs: list[
     assert outputs[1].endswith(run(LLMOPS, "report", folder=folder))
 
 
+@pytest.mark.slow
 def test_ones_own_questions_are_asked(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("Is moss a plant?\n\nIs moss a plant?\n", "utf-8")
     told = table(run(LLMOPS, "demo", "--questions", "mine.txt", folder=tmp_path))
     assert (told["Calls"], told["answered by the cache"]) == ("2", "1 (50%)")
 
 
+@pytest.mark.slow
 def test_the_model_of_a_provider_is_asked_instead(tmp_path: Path, local_model) -> None:
     command = (LLMOPS, "demo", "--turns", 3, "--model", f"openai:{local_model.model_name}")
     output = run(

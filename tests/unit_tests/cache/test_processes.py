@@ -93,7 +93,7 @@ def test_another_process_asks_when_the_one_that_asked_is_killed(url: str, tmp_pa
     assert (said, calls(tmp_path)) == ("the answer\n", 2)
 
 
-@pytest.mark.parametrize("how", ["clear", "invalidate"])
+@pytest.mark.parametrize("how", [pytest.param("clear", marks=pytest.mark.slow), "invalidate"])
 def test_what_one_process_drops_another_does_not_serve(url: str, tmp_path: Path, how: str) -> None:
     source = """
     ops = opened()
