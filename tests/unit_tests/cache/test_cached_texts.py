@@ -1,72 +1,12 @@
 """`cached(llm)` for text (not chat) models: arguments are in the key, streams are served."""
 
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
-
 import pytest
-from langchain_core.language_models import LLM, BaseLLM, FakeListLLM
-from langchain_core.outputs import Generation, GenerationChunk, LLMResult
-from pydantic import PrivateAttr
-from typing_extensions import override
+from langchain_core.language_models import FakeListLLM
+from text_models import TEXT, AsyncStreaming, Counted, Simple, Streaming
 
 from llmops_langchain import LLMOps
 from llmops_langchain.cache import cache_options, cached
 from llmops_langchain.ledger import track
-
-TEXT = "one two three "
-
-
-class Simple(LLM):
-    """Knows only `_call`, as most integrations do."""
-
-    temperature: float | None = None
-    text: str = TEXT
-    _asked: list[str] = PrivateAttr(default_factory=list)
-
-    @property
-    def calls(self) -> int:
-        return len(self._asked)
-
-    @property
-    def _llm_type(self) -> str:
-        return "simple"
-
-    @override
-    def _call(self, prompt: str, *args: Any, **kwargs: Any) -> str:
-        self._asked.append(prompt)
-        return self.text
-
-
-class Streaming(Simple):
-    """Answers word by word."""
-
-    @override
-    def _stream(self, prompt: str, *args: Any, **kwargs: Any) -> Iterator[GenerationChunk]:
-        self._asked.append(prompt)
-        yield from (GenerationChunk(text=f"{word} ") for word in self.text.split())
-
-
-class AsyncStreaming(Streaming):
-    """Word by word on the event loop too."""
-
-    @override
-    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[GenerationChunk]:
-        for chunk in self._stream(*args, **kwargs):
-            yield chunk
-
-
-class Counted(BaseLLM):
-    """Tells what a batch used, as OpenAI's text models do."""
-
-    @property
-    def _llm_type(self) -> str:
-        return "counted"
-
-    @override
-    def _generate(self, prompts: list[str], *args: Any, **kwargs: Any) -> LLMResult:
-        told = [[Generation(text="x", generation_info={"finish_reason": "stop"})] for _ in prompts]
-        usage = {"prompt_tokens": 10 * len(prompts), "completion_tokens": 5 * len(prompts)}
-        return LLMResult(generations=told, llm_output={"token_usage": usage})
 
 
 def test_an_equal_prompt_is_asked_once(cache) -> None:
