@@ -20,12 +20,12 @@ demo: $(READY)  ## the main job: a support desk on a real, local language model
 	$(BIN)/llmops demo
 
 test: $(READY)  ## every test but the long ones, in a few minutes
-	$(BIN)/pytest -m "not slow" --cov --cov-report=json --cov-report=term:skip-covered
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow" --cov --cov-report=json --cov-report=term:skip-covered
 	$(BIN)/pytest -q tests/contracts/coverage_floor.py
 
 test-all: $(READY)  ## and the long races, soaks and benchmark scripts
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
-	$(BIN)/pytest --cov --cov-report=json --cov-report=term:skip-covered
+	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=json --cov-report=term:skip-covered
 	$(BIN)/pytest -q tests/contracts/coverage_floor.py
 
 lint: $(READY)

@@ -10,9 +10,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 from minilm import NEEDS, minilm_directory
 
 from llmops_langchain.storage import Database
+
+# How long an example takes is the machine's affair, and speed is measured in `benchmarks/`.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 class FakeClock:

@@ -1,6 +1,6 @@
 """Many events into the table in one statement, the way that is fastest on each database."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -46,8 +46,7 @@ def insert_new(connection: Connection, batch: Sequence[Event]) -> list[Event]:
         new = [event for id_, event in reversed(once.items()) if id_ not in there]
         insert_events(connection, new)
         return new
-    rows = [as_row(event) for event in reversed(once.values())]
-    inserted = set(connection.execute(_TELLING, rows).scalars())
+    inserted = set(connection.execute(_TELLING, _rows(once.values())).scalars())
     return [event for id_, event in reversed(once.items()) if id_ in inserted]
 
 
@@ -62,7 +61,12 @@ def insert_events(connection: Connection, batch: Sequence[Event]) -> None:
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(_SQL, [_plain(event) for event in batch])
     else:
-        connection.execute(_ON_POSTGRES, [as_row(event) for event in batch])
+        connection.execute(_ON_POSTGRES, _rows(batch))
+
+
+def _rows(batch: Iterable[Event]) -> list[dict[str, Any]]:
+    """In the order of their ids: whoever stores the same ones waits, and none for each other."""
+    return [as_row(event) for event in sorted(batch, key=attrgetter("id"))]
 
 
 def _ids_of(connection: Connection, wanted: Sequence[UUID]) -> set[UUID]:

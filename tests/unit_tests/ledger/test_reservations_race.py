@@ -258,7 +258,7 @@ def processes(url: str, clock: FakeClock) -> Iterator[list[Process]]:
 
 def test_events_that_two_processes_store_at_once_count_once(processes: list[Process]) -> None:
     told = [processes[0].event(1) for _ in range(40)]
-    together = threading.Barrier(2)
+    together = threading.Barrier(2, timeout=60)
 
     def store(number: int) -> None:
         for at in range(0, 40, 4):
