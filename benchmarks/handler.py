@@ -3,7 +3,8 @@
 Ours prices each call, keeps it in a journal and has it written to an SQLite file. Core's adds token
 counts up in memory, community's dollars too; Langfuse's and OpenInference's make spans, which stay
 on this machine here and are counted as they end. What a handler adds is the difference to the same
-call without one; a handler that does nothing shows what LangChain itself spends on having one.
+call without one, in turn with it and in a process of its own: threads and wrappers that one brings
+would slow the others down. One that does nothing shows what LangChain spends on having any.
 
     python benchmarks/handler.py
 """
@@ -11,9 +12,11 @@ call without one; a handler that does nothing shows what LangChain itself spends
 import asyncio
 import gc
 import logging
+import multiprocessing
 import tracemalloc
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -93,6 +96,20 @@ class Counted(NamedTuple):
 
     input_tokens: int
     output_tokens: int
+
+
+class Added(NamedTuple):
+    """What a handler adds to a call, in µs."""
+
+    without: float
+    p50: float
+    mean: float
+
+
+def added(times: Mapping[str, Timing], name: str) -> Added:
+    """By the difference to the same call without a handler, in the same process."""
+    alone, with_it = times[NONE], times[name]
+    return Added(alone.p50, with_it.p50 - alone.p50, with_it.mean - alone.mean)
 
 
 class Handler(NamedTuple):
@@ -201,17 +218,8 @@ def openinference(closing: ExitStack) -> Handler:
     return Handler([handler], spans.counted)
 
 
-def handlers(ops: LLMOps, ledger: Ledger, closing: ExitStack) -> Iterator[tuple[str, Handler]]:
-    """Every handler that is installed, ours last."""
-    yield NONE, Handler([])
-    yield NOTHING, Handler([DoesNothing()])
-    yield CORE, core()
-    with suppress(ImportError):
-        yield "community `OpenAICallbackHandler`", community()
-    with suppress(ImportError):
-        yield "Langfuse `CallbackHandler`", langfuse(closing)
-    with suppress(ImportError):
-        yield "OpenInference `OpenInferenceTracer`", openinference(closing)
+def ours(ops: LLMOps, ledger: Ledger) -> Handler:
+    """This package's: prices, a journal, a database."""
 
     def counted() -> Counted:
         ledger.flush()
@@ -220,7 +228,16 @@ def handlers(ops: LLMOps, ledger: Ledger, closing: ExitStack) -> Iterator[tuple[
         assert cost.unpriced_calls == 0
         return Counted(cost.input_tokens, cost.output_tokens)
 
-    yield OURS, Handler([UsageCallbackHandler(ledger, ops.prices)], counted)
+    return Handler([UsageCallbackHandler(ledger, ops.prices)], counted)
+
+
+PEERS: Mapping[str, Callable[[ExitStack], Handler]] = {
+    NOTHING: lambda _: Handler([DoesNothing()]),
+    CORE: lambda _: core(),
+    "community `OpenAICallbackHandler`": lambda _: community(),
+    "Langfuse `CallbackHandler`": langfuse,
+    "OpenInference `OpenInferenceTracer`": openinference,
+}
 
 
 @dataclass
@@ -306,8 +323,8 @@ def last(ops: LLMOps) -> Lasting:
     return Lasting(LASTING, LASTING // 100, handler.orphans, grown / 2**20)
 
 
-def main() -> None:
-    """Check, time, and check again what was counted while timing."""
+def timed(name: str) -> dict[str, dict[str, Timing]] | None:
+    """Calls with this handler and without, checked before and after; `None`: not installed."""
     logging.disable(logging.ERROR)  # what peers say of a run's end is not ours to print
     with (
         TemporaryDirectory() as folder,
@@ -318,8 +335,12 @@ def main() -> None:
         asyncio.Runner() as runner,
         ExitStack() as closing,
     ):
+        try:
+            handler = PEERS[name](closing) if name in PEERS else ours(ops, ledger)
+        except ImportError:
+            return None
         loop = runner.get_loop()
-        calls = {name: Calls(each, loop) for name, each in handlers(ops, ledger, closing)}
+        calls = {NONE: Calls(Handler([]), loop), name: Calls(handler, loop)}
         for each in calls.values():
             for way in (each.once, each.once_async, each.many_async):
                 way(ASKED)
@@ -327,25 +348,34 @@ def main() -> None:
         times = time_ways(calls)
         for each in calls.values():
             each.check()
+    return times
+
+
+def main() -> None:
+    """Time each handler in a process of its own: none pays for what another left running."""
+    spawned = multiprocessing.get_context("spawn")
+    found: dict[str, dict[str, dict[str, Timing]]] = {}
+    for name in (*PEERS, OURS):
+        with ProcessPoolExecutor(1, mp_context=spawned) as process:
+            if (times := process.submit(timed, name).result()) is not None:
+                found[name] = times
+    with LLMOps("sqlite://") as ops:
         lasting = last(ops)
-    show(times, lasting)
+    show(found, lasting)
 
 
-def show(times: Mapping[str, Mapping[str, Timing]], lasting: Lasting) -> None:
+def show(found: Mapping[str, Mapping[str, Mapping[str, Timing]]], lasting: Lasting) -> None:
     """Print what each handler adds; its mean has threads of its own and the collector in it."""
     rows, claims = [], []
-    for way, spent in times.items():
-        alone, core, ours = (spent[name].p50 for name in (NONE, CORE, OURS))
-        added = {name: each.p50 - alone for name, each in spent.items() if name != NONE}
-        for name, each in added.items():
-            mean = spent[name].mean - spent[NONE].mean
-            rows.append((way, name, alone, each, mean, each / added[OURS]))
+    for way, goal in GOALS.items():
+        by_name = {name: added(times[way], name) for name, times in found.items()}
+        rows += [(way, name, *each, each.p50 / by_name[OURS].p50) for name, each in by_name.items()]
         claims.append(
             Claim(
-                what=f"added to a call, {way} (core's own: {core - alone:.0f} µs)",
+                what=f"added to a call, {way} (core's own: {by_name[CORE].p50:.0f} µs)",
                 against=NONE,
-                result=ours - alone,
-                goal=GOALS[way],
+                result=by_name[OURS].p50,
+                goal=goal,
                 unit="µs",
                 at_most=True,
             )

@@ -22,6 +22,7 @@ _METADATA_KEYS = (
     ("thread", "session_id"),
     ("thread", "thread_id"),
 )
+_SCOPE_KEYS = frozenset(key for _, key in _METADATA_KEYS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class Scope:
 
         What `track` said stays: a config that comes from a client cannot pick another tenant.
         """
-        if not metadata:
+        if _SCOPE_KEYS.isdisjoint(metadata):
             return self
         found = {
             name: str(metadata[key])
