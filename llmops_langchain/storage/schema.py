@@ -28,17 +28,20 @@ __all__ = [
     "cache_entries",
     "cache_feedback",
     "cache_tags",
+    "chats",
     "contents",
     "events",
     "generations",
     "leases",
+    "messages",
     "metadata",
     "prices",
     "reservations",
     "semantic_vectors",
+    "token_calibration",
 ]
 
-SCHEMA_VERSION = "1.4"
+SCHEMA_VERSION = "1.5"
 """`major.minor` of the newest revision. Within a major, revisions only add nullable or defaulted
 columns and new tables, so code of an earlier minor goes on working beside newer code."""
 
@@ -294,6 +297,46 @@ contents = Table(
     Column("thread", Text, index=True),
     Column("body", LargeBinary, nullable=False),
     Column("expires_at", Seconds, index=True),
+)
+
+# Conversations: who writes to one locks its row, which gives the messages their order.
+chats = Table(
+    "llmops_chats",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("session", Text, nullable=False),
+    Column("user_id", Text, key="user", index=True),
+    Column("messages", BigInteger, nullable=False, server_default="0"),
+    Column("tokens", BigInteger, nullable=False, server_default="0"),
+    Column("last_seq", BigInteger, nullable=False, server_default="0"),
+    Column("created_at", Seconds, nullable=False),
+    Column("changed_at", Seconds, nullable=False, index=True),
+    UniqueConstraint("workspace", "session"),
+)
+
+# Their messages, each with its tokens, so that the end of a long one is read by itself.
+messages = Table(
+    "llmops_messages",
+    metadata,
+    Column("chat_id", Id, ForeignKey("llmops_chats.id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("message_id", Text, nullable=False),
+    Column("ts", Seconds, nullable=False),
+    Column("tokens", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    UniqueConstraint("chat_id", "message_id"),
+)
+
+# How a model's own counts of tokens compare with ours: learnt from its replies.
+token_calibration = Table(
+    "llmops_token_calibration",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("ratio", Double, nullable=False),
+    Column("replies", Double, nullable=False),
+    Column("updated", Seconds, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 # Counters that only grow: how often something was changed, and at which count it was last.

@@ -39,9 +39,9 @@ KEY = base64.b64encode(b"k" * 32).decode()
 
 WELL = Facts(
     database="sqlite:////data/llmops.db",
-    expected_version="1.4",
+    expected_version="1.5",
     today=TODAY,
-    stored=Stored(version="1.4", journal_mode="wal"),
+    stored=Stored(version="1.5", journal_mode="wal"),
     journals="/data/llmops.db-llmops",
     vocabularies={"o200k_base": "quicktok"},
     price_day=TODAY,
