@@ -17,7 +17,13 @@ __all__ = ["Settings"]
 
 
 Dollars = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
-_POSITIVE = ("budget_lease", "budget_slice", "content_retention", "event_retention")
+_POSITIVE = (
+    "budget_lease",
+    "budget_slice",
+    "content_retention",
+    "event_retention",
+    "history_retention",
+)
 
 
 def _amounts(value: object) -> object:
@@ -87,6 +93,8 @@ class Settings:
     """Seconds that captured prompts and answers are kept."""
     event_retention: float | None = None
     """Seconds that events are kept; `None` keeps them."""
+    history_retention: float | None = None
+    """Seconds that a chat history is kept after its last message; `None` keeps it."""
 
     def __post_init__(self) -> None:
         given = {each.name: getattr(self, each.name) for each in fields(self)}

@@ -1,6 +1,5 @@
 """Prompts and answers of model calls, where the app wants them kept: packed, and encrypted."""
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import orjson
 from langchain_core.messages import (
     BaseMessage,
     message_chunk_to_message,
@@ -26,7 +24,7 @@ from llmops_langchain.ledger.event import storable
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.fork import on_fork
 from llmops_langchain.storage.kept import Done, Subject
-from llmops_langchain.storage.packing import Packer
+from llmops_langchain.storage.packing import Packer, read_back, written
 from llmops_langchain.storage.schema import contents
 from llmops_langchain.storage.sweeping import sweep, swept
 
@@ -168,7 +166,7 @@ class Contents:
         if row is None:
             return None
         try:
-            said = _loads(self._packer.unpack(event_id.bytes, row.body))
+            said = read_back(self._packer.unpack(event_id.bytes, row.body))
             return Content(
                 event_id=event_id,
                 ts=row.ts,
@@ -228,7 +226,7 @@ class Contents:
                 "workspace": event.workspace,
                 "user": event.user,
                 "thread": event.thread,
-                "body": self._packer.pack(event.id.bytes, _dumps(said)),
+                "body": self._packer.pack(event.id.bytes, written(said)),
                 "expires_at": event.ts + self._retention,
             }
         except Exception as error:  # noqa: BLE001 - an odd message must not hold up the others
@@ -290,18 +288,3 @@ def _prompt(plain: str | list[dict[str, Any]]) -> tuple[BaseMessage, ...] | str:
 
 def _answer(plain: str | dict[str, Any]) -> BaseMessage | str:
     return plain if isinstance(plain, str) else messages_from_dict([plain])[0]
-
-
-def _dumps(said: Mapping[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(said, default=str)
-    except TypeError:  # a lone surrogate, or a number over 64 bits
-        return json.dumps(said, default=str).encode()
-
-
-def _loads(body: bytes) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = orjson.loads(body)
-    except ValueError:  # as above
-        found = json.loads(body)
-    return found

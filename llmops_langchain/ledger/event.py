@@ -10,10 +10,11 @@ from uuid import UUID
 from sqlalchemy import JSON, BigInteger, Boolean, Double, Integer, Text
 
 from llmops_langchain.storage.schema import events
-from llmops_langchain.storage.types import new_id
+from llmops_langchain.storage.types import new_id, storable_text
 
 __all__ = [
     "ABANDONED",
+    "CONTEXT_WARNING",
     "EMBEDDING",
     "LLM_CALL",
     "TOOL_CALL",
@@ -31,6 +32,10 @@ LLM_CALL = "llm.call"
 
 TRIM = "context.trim"
 """Name of an event that stands for one prompt that a cut made shorter, by `trimmed_tokens`."""
+
+CONTEXT_WARNING = "context.warning"
+"""Name of an event that stands for a prompt that came to fill much of its window: a `value` in
+`share`, and `tags["status"]` says whether it is `warning` or `critical`."""
 
 EMBEDDING = "embedding.call"
 """Name of an event that stands for texts that were embedded."""
@@ -174,16 +179,12 @@ def storable(event: Event) -> Event:
     return replace(event, **fitted)
 
 
-def _text(value: object) -> str:
-    return str(value).encode("utf-8", "replace").decode().replace("\0", "")
-
-
 def _indexed_text(value: object) -> str:
-    return _text(value)[:300]  # PostgreSQL takes 2,704 bytes in a row of an index
+    return storable_text(value)[:300]  # PostgreSQL takes 2,704 bytes in a row of an index
 
 
 def _tags(value: Mapping[Any, Any]) -> dict[str, str]:
-    return {_text(key): _text(each) for key, each in value.items()}
+    return {storable_text(key): storable_text(each) for key, each in value.items()}
 
 
 def _number(value: Any) -> float:
@@ -207,11 +208,11 @@ _BY_TYPE: dict[type, Callable[[Any], Any]] = {
     Double: _number,
     Integer: _small,
     JSON: _tags,
-    Text: _text,
+    Text: storable_text,
 }
 _INDEXED = {column for index in events.indexes for column in index.columns}
 _FITS: dict[str, Callable[[Any], Any]] = {
-    column.key: _indexed_text if fit is _text and column in _INDEXED else fit
+    column.key: _indexed_text if fit is storable_text and column in _INDEXED else fit
     for column in events.c
     if (fit := _BY_TYPE.get(type(column.type)))
 }

@@ -1,22 +1,35 @@
 """The context window: what of a history is sent to the model."""
 
-from llmops_langchain.memory.recorded import recorder
+from llmops_langchain.memory.chats import Chat, Chats
+from llmops_langchain.memory.history import WindowedChatMessageHistory
+from llmops_langchain.memory.marks import CRITICAL, TARGET, WARNING, ContextSize
+from llmops_langchain.memory.named import STRATEGIES
+from llmops_langchain.memory.prompt_cache import EarlyCut
+from llmops_langchain.memory.recorded import recorder, warning_recorder
 from llmops_langchain.memory.report import Reason, Trim
-from llmops_langchain.memory.sticky import CRITICAL, TARGET
-from llmops_langchain.memory.strategies import STRATEGIES, Room, Strategy, sliding_window
-from llmops_langchain.memory.window import WARNING, ContextStatus, ContextWindow
+from llmops_langchain.memory.strategies import Room, Strategy, sliding_window
+from llmops_langchain.memory.validity import is_pinned, pin
+from llmops_langchain.memory.window import ContextStatus, ContextWindow
 
 __all__ = [
     "CRITICAL",
     "STRATEGIES",
     "TARGET",
     "WARNING",
+    "Chat",
+    "Chats",
+    "ContextSize",
     "ContextStatus",
     "ContextWindow",
+    "EarlyCut",
     "Reason",
     "Room",
     "Strategy",
     "Trim",
+    "WindowedChatMessageHistory",
+    "is_pinned",
+    "pin",
     "recorder",
     "sliding_window",
+    "warning_recorder",
 ]

@@ -1,21 +1,25 @@
 """What a cut took away and why, worked out when it is asked for."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from langchain_core.messages import BaseMessage, ToolMessage, convert_to_messages
 from langchain_core.messages.utils import MessageLikeRepresentation
 
-from llmops_langchain.memory.validity import CLEARED_NOTE, leading_systems, turns
+from llmops_langchain.memory.oversize import CUT
+from llmops_langchain.memory.sticky import Cut, as_cut
+from llmops_langchain.memory.validity import CLEARED_NOTE, is_summary, leading_systems, turns
 
 __all__ = ["Reason", "Trim", "Why"]
 
-Why = Literal["turn", "step", "output", "refused"]
+Why = Literal["turn", "step", "output", "cut", "summarised", "refused"]
 """`turn`: it left with its whole turn. `step`: it left, the question of its turn stays.
-`output`: the message stays, its content gave way to a note. `refused`: no provider accepts it."""
+`output`: the message stays, its content gave way to a note. `cut`: the message stays, the middle
+of its text left. `summarised`: it left, and a summary says what was in it. `refused`: no provider
+accepts it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +60,33 @@ class Trim:
     @cached_property
     def removed(self) -> tuple[BaseMessage, ...]:
         """The messages that left, in the order of the history."""
-        return tuple(reason.message for reason in self.reasons if reason.why != "output")
+        return tuple(each.message for each in self.reasons if each.why not in ("output", "cut"))
 
     @cached_property
     def freed_tokens(self) -> int:
         """Tokens that the history needed and the messages do not."""
         return sum(map(self.count, self._given)) - sum(map(self.count, self.messages))
+
+    @cached_property
+    def cut(self) -> Cut:
+        """What a state may keep of `messages` in plain values, for `trim_sticky(previous=…)`.
+
+        Empty if a message has no `id`: the cuts are then made again, to the same effect.
+        """
+        return as_cut(self.messages, self._given)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report in plain values, without a text of the history: for a UI or a log."""
+        return {
+            "messages": len(self.messages),
+            "removed": len(self.removed),
+            "freed_tokens": self.freed_tokens,
+            "moved": self.moved,
+            "reasons": [
+                {"index": each.index, "id": each.message.id, "why": each.why}
+                for each in self.reasons
+            ],
+        }
 
     @cached_property
     def _given(self) -> list[BaseMessage]:
@@ -71,15 +96,26 @@ class Trim:
 def _reasons(history: Sequence[BaseMessage], messages: Sequence[BaseMessage]) -> list[Reason]:
     left = _left(history, messages)
     outputs = _cleared_outputs(left, messages)
+    cut = {m.id for m in messages if CUT in m.response_metadata}
+    is_summed_up = any(map(is_summary, messages))
     whys: dict[int, Why] = {}
     kept = set(map(id, messages))
     for turn in turns(history, leading_systems(history)):
-        why: Why = "step" if any(id(m) in kept for m in turn) else "turn"
+        gone: Why = "summarised" if is_summed_up else "turn"
+        why: Why = "step" if any(id(m) in kept for m in turn) else gone
         whys.update((id(m), why) for m in turn)
     return [
-        Reason(index=i, message=m, why="output" if i in outputs else whys.get(id(m), "refused"))
+        Reason(index=i, message=m, why=_why(i, m, outputs, cut) or whys.get(id(m), "refused"))
         for i, m in left
     ]
+
+
+def _why(
+    at: int, message: BaseMessage, outputs: Collection[int], cut: Collection[str | None]
+) -> Why | None:
+    if at in outputs:
+        return "output"
+    return "cut" if message.id is not None and message.id in cut else None
 
 
 def _left(

@@ -9,35 +9,61 @@ process. With the previous prompt at hand only what came after it is looked at, 
 (a newest step that was too large to be in that prompt is taken for a new one, and cut again).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from operator import is_
+from typing import Any, NamedTuple
 
-from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.messages import (
+    BaseMessage,
+    ToolMessage,
+    message_to_dict,
+    messages_from_dict,
+)
 
 from llmops_langchain.errors import ContextWindowError
+from llmops_langchain.memory.marks import Marks
 from llmops_langchain.memory.strategies import Room, Strategy
-from llmops_langchain.memory.validity import CLEARED_NOTE, cleared, leading_systems, role, valid
+from llmops_langchain.memory.validity import (
+    CLEARED_NOTE,
+    cleared,
+    is_summary,
+    leading_systems,
+    role,
+    valid,
+)
 
-__all__ = ["CRITICAL", "TARGET", "carried", "sticky"]
+__all__ = ["Cut", "Previous", "Sticky", "as_cut", "carried", "sticky"]
 
-CRITICAL = 0.85
-"""Share of the window at which a cut comes."""
+Cut = Mapping[str, Any]
+"""What a state keeps of a prompt, in plain values: the `ids` of its messages, which tool outputs
+gave way to a note (`noted`), and the messages that are not in the history as they are (`made`)."""
 
-TARGET = 0.60
-"""Share of the window that a cut leaves filled."""
+Previous = Sequence[BaseMessage] | Cut
+"""The messages of the prompt before, or its cut."""
 
-_WIDER = 0.80
-"""What a cut leaves where system prompt, tools and question alone pass `TARGET`."""
+_MARKS = Marks()
+
+
+class Sticky(NamedTuple):
+    """A prompt, and how it came about."""
+
+    messages: list[BaseMessage]
+    moved: bool
+    """Its cut has moved just now."""
+    before: int = 0
+    """Tokens of the messages without that move; 0 where nobody counted them."""
+    carried: int = 0
+    """Tokens of what was there of the previous prompt; 0 if nothing was."""
 
 
 def sticky(
     history: Sequence[BaseMessage],
-    previous: Sequence[BaseMessage],
+    previous: Previous,
     strategy: Strategy,
     room: Room,
-) -> tuple[list[BaseMessage], bool]:
+    marks: Marks = _MARKS,
+) -> Sticky:
     """Return the prompt for a history, and whether its cut has moved just now.
 
     Args:
@@ -45,56 +71,93 @@ def sticky(
         previous: The prompt of the turn before; empty to replay all cuts.
         strategy: How to cut.
         room: What the messages may use.
+        marks: When to cut, and how far down.
 
     Raises:
         ContextWindowError: If system messages and current question do not fit.
     """
     prompt, seen = carried(previous, history)
-    used = room.cost(prompt)
+    used = known = room.cost(prompt)
     for message in history[seen:]:
         # A model is called before each AI message: there the cut was decided.
-        if role(message) == "ai" and _critical(used, room):
+        if role(message) == "ai" and marks.reached(used, len(prompt), room):
             with suppress(ContextWindowError):  # that call was refused; this one need not be
-                prompt = _reduced(prompt, strategy, room)
+                prompt = _reduced(prompt, strategy, room, marks)
                 used = room.cost(prompt)
         prompt.append(message)
         used += room.count(message)
-    moved = _critical(used, room)
+    moved = marks.reached(used, len(prompt), room)
     if moved:
-        before, prompt = prompt, _reduced(prompt, strategy, room)
+        before, prompt = prompt, _reduced(prompt, strategy, room, marks)
         moved = not _same(before, prompt)
-    return prompt if _same(prompt, history) else valid(prompt), moved
+    kept = prompt if _same(prompt, history) else valid(prompt)
+    return Sticky(kept, moved, used, known if seen else 0)
 
 
-def carried(
-    previous: Sequence[BaseMessage], history: Sequence[BaseMessage]
-) -> tuple[list[BaseMessage], int]:
+def carried(previous: Previous, history: Sequence[BaseMessage]) -> tuple[list[BaseMessage], int]:
     """Return what of a history was in the previous prompt, and the index where new ones start.
 
-    Messages are known again by their `id`. If one of the previous prompt is gone, because the
-    history was rewritten, the answer is an empty prompt and index 0.
+    Messages are known again by their `id`; a summary is none of the history and is carried along.
+    If one of the previous prompt is gone, because the history was rewritten, the answer is an
+    empty prompt and index 0.
     """
+    before = _told(previous) if isinstance(previous, Mapping) else previous
     head = leading_systems(history)
     kept: list[BaseMessage] = []
     start, at = 0, len(history)
-    for old in reversed(previous[leading_systems(previous) :]):
+    for old in reversed(before[leading_systems(before) :]):
+        if is_summary(old):
+            kept.append(old)
+            continue
         at = next((i for i in range(at - 1, head - 1, -1) if _is(history[i], old)), -1)
         if at < 0:
             return [], 0
         kept.append(_as_before(history[at], old))
         start = start or at + 1
-    return ([*history[:head], *reversed(kept)], start) if kept else ([], 0)
+    return ([*history[:head], *reversed(kept)], start) if start else ([], 0)
 
 
-def _critical(used: int, room: Room) -> bool:
-    return room.taken + used >= CRITICAL * room.max_tokens
+def as_cut(messages: Sequence[BaseMessage], history: Sequence[BaseMessage]) -> Cut:
+    """Return what a state may keep of a prompt; empty if a message of it has no `id`."""
+    known = set(map(id, history))
+    talk = messages[leading_systems(messages) :]
+    changed = [m for m in talk if id(m) not in known]
+    if any(m.id is None for m in talk if not is_summary(m)):
+        return {}
+    return {
+        "ids": [None if is_summary(m) else m.id for m in talk],
+        "noted": [m.id for m in changed if _is_noted(m)],
+        "made": [message_to_dict(m) for m in changed if not _is_noted(m)],
+    }
 
 
-def _reduced(prompt: Sequence[BaseMessage], strategy: Strategy, room: Room) -> list[BaseMessage]:
-    """Return the prompt cut to `TARGET`, or to what is possible above it."""
-    for share in (TARGET, _WIDER):
+def _told(cut: Cut) -> Sequence[BaseMessage]:
+    """Return the previous prompt as far as its cut tells of it."""
+    noted = set(cut.get("noted") or ())
+    made = messages_from_dict(list(cut.get("made") or ()))
+    summaries = [m for m in made if is_summary(m)]
+    changed = {m.id: m for m in made if not is_summary(m)}
+    told: list[BaseMessage] = []
+    for each in cut.get("ids") or ():
+        if each is None:
+            told.append(summaries.pop(0))
+        elif each in noted:
+            told.append(ToolMessage(CLEARED_NOTE, id=each, tool_call_id=""))
+        else:
+            told.append(changed.get(each) or _Known(content="", type="known", id=each))
+    return told
+
+
+class _Known(BaseMessage):
+    """Stands for a message of the history that was in the prompt as it is."""
+
+
+def _reduced(
+    prompt: Sequence[BaseMessage], strategy: Strategy, room: Room, marks: Marks
+) -> list[BaseMessage]:
+    """Return the prompt cut to its target, or to what is possible above it."""
+    for smaller in marks.targets(prompt, room):
         with suppress(ContextWindowError):
-            smaller = replace(room, max_tokens=int(share * room.max_tokens))
             return list(strategy(prompt, smaller))
     return list(prompt if room.holds(prompt) else strategy(prompt, room))
 
@@ -106,7 +169,12 @@ def _is(message: BaseMessage, old: BaseMessage) -> bool:
 def _as_before(message: BaseMessage, old: BaseMessage) -> BaseMessage:
     if isinstance(message, ToolMessage) and old.content == CLEARED_NOTE:
         return cleared(message)
-    return message
+    is_changed = message is not old and "llmops_cut" in old.response_metadata
+    return old if is_changed else message
+
+
+def _is_noted(message: BaseMessage) -> bool:
+    return isinstance(message, ToolMessage) and message.content == CLEARED_NOTE
 
 
 def _same(some: Sequence[BaseMessage], others: Sequence[BaseMessage]) -> bool:

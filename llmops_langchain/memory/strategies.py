@@ -1,8 +1,8 @@
 """How a history is cut to the room it has: pure functions, chosen from a table by name."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
+from itertools import tee
 
 from langchain_core.messages import BaseMessage, ToolMessage
 
@@ -20,7 +20,7 @@ from llmops_langchain.memory.validity import (
     valid,
 )
 
-__all__ = ["STRATEGIES", "Room", "Strategy", "checked", "sliding_window"]
+__all__ = ["Room", "Strategy", "checked", "pinned_parts", "sliding_window"]
 
 _MISSES = 64
 """Earlier turns that do not fit before the search for one that does ends."""
@@ -42,6 +42,8 @@ class Room:
     """Tokens of one message."""
     least: int = 0
     """Tokens that any message takes."""
+    pinned: Callable[[BaseMessage], bool] | None = None
+    """Which messages no cut takes away; `None`: there are none."""
 
     @property
     def free(self) -> int:
@@ -86,11 +88,16 @@ def sliding_window(history: Sequence[BaseMessage], room: Room) -> list[BaseMessa
     """
     head = leading_systems(history)
     systems, newest_first = history[:head], turns(history, head)
-    kept = _current(next(newest_first, []), room, room.cost(systems))
+    newest, held = next(newest_first, []), dict[int, Turn]()
+    if room.pinned is not None:
+        newest_first, all_of_them = tee(newest_first)
+        held = pinned_parts(all_of_them, room.pinned)
+    taken = room.cost(systems) + sum(map(room.cost, held.values()))
+    kept = _current(newest, room, taken)
     if not (kept or systems):
         raise room.too_small(room.cost(history))
-    free = room.free - room.cost(systems) - room.cost(kept)
-    earlier = _earlier(newest_first, room, free) if asks(kept) else []
+    free = room.free - taken - room.cost(kept)
+    earlier = _earlier(newest_first, room, free, held) if asks(kept) else []
     return flat([systems, *earlier, kept])
 
 
@@ -98,8 +105,12 @@ def checked(strategy: Strategy) -> Strategy:
     """Return a strategy whose results are valid and fit, whatever the given one returns."""
 
     def cut(history: Sequence[BaseMessage], room: Room) -> Sequence[BaseMessage]:
-        kept = valid(pinned(list(strategy(list(history), room)), history))
+        picked = list(strategy(list(history), room))
+        kept = valid(pinned(picked, history, room.pinned or _never))
         return kept if kept and room.holds(kept) else sliding_window(kept or history, room)
+
+    if getattr(strategy, "blocks", False):
+        cut.blocks = True  # type: ignore[attr-defined]  # a function may have attributes
 
     return cut
 
@@ -113,7 +124,7 @@ def _current(turn: Turn, room: Room, used: int) -> list[BaseMessage]:
     if room.cost(turn) <= room.free - used:
         return list(turn)
     found = steps(turn[len(question) :])
-    kept = _newest_steps(found, room, free)
+    kept = _newest_steps(found, room, free) if room.pinned is None else _held(found, room, free)
     if not (kept or question):
         raise room.too_small(used + room.cost(_noted(found[-1], room)))
     return [*question, *kept]
@@ -142,6 +153,26 @@ def _newest_steps(found: list[Step], room: Room, free: int) -> list[BaseMessage]
     return kept
 
 
+def _held(found: list[Step], room: Room, free: int) -> list[BaseMessage]:
+    """Return the pinned steps, and the newest of the others that fit beside them."""
+    stays = room.pinned or _never
+    held = [at for at, step in enumerate(found) if any(map(stays, step))]
+    free -= sum(room.cost(found[at]) for at in held)
+    if free < 0:
+        raise room.too_small(room.free - free)
+    others = [step for at, step in enumerate(found) if at not in held]
+    newest = _newest_steps(others, room, free)
+    # By the message that opens a step: it is never a copy.
+    opening = {id(step[0]): at for at, step in enumerate(found)}
+    parts = {at: found[at] for at in held}
+    for message in newest:
+        if id(message) in opening:
+            at = opening[id(message)]
+            parts[at] = []
+        parts[at].append(message)
+    return flat([parts[at] for at in sorted(parts)])
+
+
 def _noted(step: Step, room: Room) -> Step:
     """Return a step with a note for every tool output that is larger than the note."""
     notes = [cleared(m) if isinstance(m, ToolMessage) else m for m in step]
@@ -150,23 +181,46 @@ def _noted(step: Step, room: Room) -> Step:
     ]
 
 
-def _earlier(newest_first: Iterator[Turn], room: Room, free: int) -> list[Turn]:
-    """Return the newest earlier turns that fit, oldest first."""
+def pinned_parts(
+    newest_first: Iterable[Turn], stays: Callable[[BaseMessage], bool]
+) -> dict[int, Turn]:
+    """Return what must stay of some turns, by their place: pinned steps, with their question."""
+    found: dict[int, Turn] = {}
+    for at, turn in enumerate(newest_first):
+        # What stands before the first question cannot open a prompt.
+        if asks(turn) and any(map(stays, turn)):
+            held = [step for step in steps(turn[1:]) if any(map(stays, step))]
+            found[at] = [turn[0], *flat(held)]
+    return found
+
+
+def _earlier(
+    newest_first: Iterable[Turn], room: Room, free: int, held: Mapping[int, Turn]
+) -> list[Turn]:
+    """Return the newest earlier turns that fit, oldest first; of all of them what is `held`."""
     kept: list[Turn] = []
-    misses, enough = 0, (1 - _FULL) * room.free
-    for turn in newest_first:
-        found, cost = turn, room.cost(turn)
-        if cost > free:
-            found = _reduced(turn, room, free)
-            cost = room.cost(found)
-        if cost <= free and asks(found):
-            kept.append(found)
-            free -= cost
+    misses, enough, last = 0, (1 - _FULL) * room.free, max(held, default=-1)
+    for at, turn in enumerate(newest_first):
+        part = held.get(at, [])
+        if misses < _MISSES and free >= enough:
+            found = _whole_or_reduced(turn, part, room, free)
+            misses += found is part
         else:
-            misses += 1
-        if misses == _MISSES or free < enough:
+            found = part
+        free -= room.cost(found) - room.cost(part)
+        kept += [found] if found else []
+        if at >= last and (misses >= _MISSES or free < enough):
             break
     return kept[::-1]
+
+
+def _whole_or_reduced(turn: Turn, part: Turn, room: Room, free: int) -> Turn:
+    """Return what of a turn fits into `free` tokens beside its `part` that is held, or the part."""
+    free += room.cost(part)
+    if room.cost(turn) <= free and asks(turn):
+        return turn
+    found = [] if part else _reduced(turn, room, free)
+    return found if asks(found) and room.cost(found) <= free else part
 
 
 def _reduced(turn: Turn, room: Room, free: int) -> Turn:
@@ -185,5 +239,5 @@ def _reduced(turn: Turn, room: Room, free: int) -> Turn:
     return flat(kept[::-1])
 
 
-STRATEGIES: Mapping[str, Strategy] = MappingProxyType({"sliding_window": sliding_window})
-"""The strategies by name."""
+def _never(_: BaseMessage) -> bool:
+    return False

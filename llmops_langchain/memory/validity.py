@@ -7,8 +7,10 @@ whose call is gone, a call that was never answered, a system message in the midd
 of the very last AI message may still be open.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
+from operator import itemgetter
+from typing import TypeVar
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
@@ -20,7 +22,11 @@ __all__ = [
     "cleared",
     "current_question",
     "flat",
+    "is_pinned",
+    "is_summary",
     "leading_systems",
+    "must_stay",
+    "pin",
     "pinned",
     "role",
     "steps",
@@ -51,6 +57,35 @@ _ROLES = {
     "ToolMessageChunk": "tool",
     "remove": "remove",
 }
+
+
+PIN, SUMMARY = "llmops_pin", "llmops_summary"
+"""Keys of `additional_kwargs`: this message stays; this message stands for earlier ones."""
+
+M = TypeVar("M", bound=BaseMessage)
+
+
+def pin(message: M) -> M:
+    """Return a copy of a message that no cut takes away.
+
+    Example:
+        >>> from langchain_core.messages import HumanMessage
+        >>> is_pinned(pin(HumanMessage("My order is 4711.")))
+        True
+    """
+    return message.model_copy(
+        update={"additional_kwargs": {**message.additional_kwargs, PIN: True}}
+    )
+
+
+def is_pinned(message: BaseMessage) -> bool:
+    """Whether `pin` was asked for this message."""
+    return bool(message.additional_kwargs.get(PIN))
+
+
+def is_summary(message: BaseMessage) -> bool:
+    """Whether a message stands for earlier ones, which it sums up."""
+    return SUMMARY in message.additional_kwargs
 
 
 def role(message: BaseMessage) -> str:
@@ -126,16 +161,47 @@ def valid(history: Sequence[BaseMessage]) -> list[BaseMessage]:
     return flat([history[:head], *reversed(found)])
 
 
-def pinned(picked: Sequence[BaseMessage], history: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Return `picked` with what may not be missing: system messages and the current question."""
+def pinned(
+    picked: Sequence[BaseMessage],
+    history: Sequence[BaseMessage],
+    stays: Callable[[BaseMessage], bool] = is_pinned,
+) -> list[BaseMessage]:
+    """Return `picked` with what may not be missing, in the order of the history.
+
+    That is system messages, the current question, and pinned messages: each of those with its
+    step, and the question of its turn.
+    """
+    needed = must_stay(history, stays)
     known = set(map(id, picked))
-    systems = [m for m in history[: leading_systems(history)] if id(m) not in known]
+    if all(id(m) in known for m in needed):
+        return list(picked)
+    place = {id(m): at for at, m in enumerate(history)}
+    # What is not of the history, such as a copy or a summary, stands behind what came before it.
+    merged, last = list[tuple[int, bool, BaseMessage]](), leading_systems(history) - 1
+    for message in picked:
+        last = place.get(id(message), last)
+        merged.append((last, id(message) not in place, message))
+    merged += [(place[id(m)], False, m) for m in needed if id(m) not in known]
+    return [message for _, _, message in sorted(merged, key=itemgetter(0, 1))]
+
+
+def must_stay(
+    history: Sequence[BaseMessage], stays: Callable[[BaseMessage], bool] = is_pinned
+) -> list[BaseMessage]:
+    """Return what of a history no cut may take: systems, current question, pinned messages.
+
+    A pinned message comes with its step, and the question of its turn.
+    """
+    head = leading_systems(history)
     asked = current_question(history)
-    if asked is None or id(history[asked]) in known:
-        return [*systems, *picked]
-    later = set(map(id, history[asked + 1 :]))
-    at = next((i for i, m in enumerate(picked) if id(m) in later), len(picked))
-    return [*systems, *picked[:at], history[asked], *picked[at:]]
+    needed = list(history[:head])
+    for turn in reversed(list(turns(history, head))):
+        if not asks(turn):
+            continue  # what stands before the first question cannot open a prompt
+        held = [step for step in steps(turn[1:]) if any(map(stays, step))]
+        if held or turn[0] is history[asked or 0] or stays(turn[0]):
+            needed += [turn[0], *flat(held)]
+    return needed
 
 
 def _valid_steps(messages: Sequence[BaseMessage], *, at_end: bool) -> list[Step]:

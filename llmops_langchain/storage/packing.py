@@ -5,11 +5,13 @@ key and the packed answer; with it, the same thing inside a Fernet token.
 """
 
 import hashlib
+import json
 import threading
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+import orjson
 import zstandard
 
 from llmops_langchain.errors import ConfigurationError, MissingExtraError
@@ -17,7 +19,7 @@ from llmops_langchain.errors import ConfigurationError, MissingExtraError
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
 
-__all__ = ["Packer"]
+__all__ = ["Packer", "read_back", "written"]
 
 _PLAIN, _ZSTD, _ENCRYPTED = b"P", b"Z", b"E"
 _WORTH_PACKING = 1024  # bytes; below, zstd saves little and costs as much as decoding the JSON
@@ -81,6 +83,27 @@ class Packer:
             msg = "the row is damaged, encrypted, or stands under another key"
             raise ValueError(msg)
         return rest if form == _PLAIN else _decompressed(rest)
+
+
+def written(said: Mapping[str, Any]) -> bytes:
+    """JSON of what was said, whatever was said; what no JSON has a word for as its `str`."""
+    try:
+        return orjson.dumps(said, default=str)
+    except TypeError:  # a lone surrogate, or a number over 64 bits
+        return json.dumps(said, default=str).encode()
+
+
+def read_back(body: bytes) -> dict[str, Any]:
+    """What `written` wrote.
+
+    Raises:
+        ValueError: If it is no JSON.
+    """
+    try:
+        found: dict[str, Any] = orjson.loads(body)
+    except ValueError:  # as above
+        found = json.loads(body)
+    return found
 
 
 class _Zstd(threading.local):

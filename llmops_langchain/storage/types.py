@@ -8,7 +8,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from typing_extensions import override
 from uuid_utils.compat import uuid7
 
-__all__ = ["Id", "NanoDollars", "Seconds", "Tags", "new_id"]
+__all__ = ["Id", "NanoDollars", "Seconds", "Tags", "new_id", "storable_text"]
 
 NanoDollars = BigInteger
 """Money in billionths of a US dollar: sums are exact, and 9.2 billion dollars fit."""
@@ -42,3 +42,8 @@ class Id(TypeDecorator[UUID]):
     @override
     def process_result_value(self, value: UUID | bytes | None, dialect: Dialect) -> UUID | None:
         return UUID(bytes=value) if isinstance(value, bytes) else value
+
+
+def storable_text(value: object) -> str:
+    """Text as both databases take it: without NUL, and with `?` for lone surrogates."""
+    return str(value).encode("utf-8", "replace").decode().replace("\0", "")

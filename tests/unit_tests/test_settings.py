@@ -33,6 +33,7 @@ GIVEN = {
     "LLMOPS_CAPTURE_CONTENT": "1",
     "LLMOPS_CONTENT_RETENTION": "3600",
     "LLMOPS_EVENT_RETENTION": "86400",
+    "LLMOPS_HISTORY_RETENTION": "86400",
 }
 TEXTS = {"DB_SCHEMA", "JOURNAL_DIR", "EMBEDDINGS_DIR", "ENCRYPTION_KEY", "CACHE_URL"}
 
@@ -67,6 +68,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         capture_content=True,
         content_retention=3600.0,
         event_retention=86_400.0,
+        history_retention=86_400.0,
     )
 
 
@@ -77,6 +79,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         {"budget_slice": -1},
         {"content_retention": 0},
         {"event_retention": -5},
+        {"history_retention": 0},
         {"fallback_price": (-1, 3)},
         {"fallback_price": ("nan", 3)},
         {"capture_content": True},

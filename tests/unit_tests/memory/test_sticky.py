@@ -72,14 +72,15 @@ def test_the_prefix_stays_equal_until_the_cut_moves() -> None:
 
 def test_a_move_is_told_once_when_it_happens() -> None:
     prompts = [sticky(h, (), sliding_window, room()) for h in calls_of(chat(100))]
-    told = [i for i, (_, moved) in enumerate(prompts[1:]) if moved]
-    pairs = pairwise(p for p, _ in prompts)
+    told = [i for i, made in enumerate(prompts[1:]) if made.moved]
+    pairs = pairwise(made.messages for made in prompts)
     assert told == [i for i, (a, b) in enumerate(pairs) if ids(b)[: len(a)] != ids(a)]
 
 
 def test_where_nothing_could_be_cut_no_move_is_told() -> None:
     history = [SYSTEM, HumanMessage("q" * 800)]
-    assert sticky(history, (), sliding_window, room()) == (history, False)
+    made = sticky(history, (), sliding_window, room())
+    assert (made.messages, made.moved) == (history, False)
 
 
 def test_outputs_cleared_in_a_long_tool_loop_stay_cleared() -> None:

@@ -1,0 +1,36 @@
+"""The strategies by name."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from langchain_core.language_models import BaseChatModel
+
+from llmops_langchain.errors import ConfigurationError
+from llmops_langchain.memory.strategies import Strategy, checked, sliding_window
+
+__all__ = ["STRATEGIES", "strategy_of"]
+
+STRATEGIES: Mapping[str, Callable[[str | BaseChatModel], Strategy]] = MappingProxyType(
+    {
+        "sliding_window": lambda _: sliding_window,
+    }
+)
+"""Makes the strategy of a name for the model that answers, or its name."""
+
+_SOUND = frozenset({"sliding_window"})
+"""Those whose results are valid and fit as they are."""
+
+
+def strategy_of(strategy: str | Strategy, model: str | BaseChatModel) -> Strategy:
+    """Return a strategy whose results are valid and fit.
+
+    Raises:
+        ConfigurationError: If there is none of this name.
+    """
+    if not isinstance(strategy, str):
+        return checked(strategy)
+    if strategy not in STRATEGIES:
+        msg = f"no strategy {strategy!r}: use a callable or one of {', '.join(sorted(STRATEGIES))}"
+        raise ConfigurationError(msg)
+    made = STRATEGIES[strategy](model)
+    return made if strategy in _SOUND else checked(made)
