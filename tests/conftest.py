@@ -128,6 +128,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return "sqlite://" if request.param == "memory" else f"sqlite:///{tmp_path}/llmops.db"
 
 
+@pytest.fixture(params=["file", "postgresql"])
+def lasting_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database that outlives the `Database` that opened it."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgres_url")
+    return f"sqlite:///{tmp_path}/llmops.db"
+
+
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """An open `Database` on each of the three kinds."""

@@ -189,7 +189,7 @@ def _locked(
         index_elements=["workspace", "session"],
         set_={
             "changed_at": asked.excluded.changed_at,
-            "user_id": func.coalesce(chats.c.user, asked.excluded.user),
+            "user": func.coalesce(chats.c.user, asked.excluded.user),
         },
     ).returning(chats.c.id, chats.c.last_seq)
     row = connection.execute(found).one()

@@ -51,14 +51,6 @@ def recorded(database: Database) -> int:
     return database.read_one(select(func.count()).select_from(events))[0]
 
 
-@pytest.fixture(params=["file", "postgresql"])
-def lasting_url(request, tmp_path: Path) -> str:
-    """URL of a database that outlives the `Database` that opened it."""
-    if request.param == "postgresql":
-        return request.getfixturevalue("postgres_url")
-    return f"sqlite:///{tmp_path}/llmops.db"
-
-
 @pytest.fixture
 def later(lasting_url: str) -> Iterator[Database]:
     """Tables of a later minor release, and this release's code on them."""
