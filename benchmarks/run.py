@@ -24,6 +24,7 @@ SCRIPTS = (
     "semantic_index.py",
     "vectors.py",
     "trim.py",
+    "counting.py",
     "prices.py",
     "handler.py",
     "budgets.py",

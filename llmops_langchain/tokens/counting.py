@@ -1,21 +1,27 @@
 """Count tokens of texts, messages and tools."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
-from math import ceil
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
-from langchain_core.messages import BaseMessage, MessageLikeRepresentation, convert_to_messages
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    HumanMessageChunk,
+    MessageLikeRepresentation,
+    SystemMessage,
+    ToolMessage,
+    convert_to_messages,
+)
 
 from llmops_langchain.tokens.families import Family, family_of
-from llmops_langchain.tokens.memo import CountMemo
-from llmops_langchain.tokens.parts import (
-    MESSAGE_TOKENS,
-    Tool,
-    has_calls,
-    message_parts,
-    tool_text,
-)
+from llmops_langchain.tokens.fitted import fit
+from llmops_langchain.tokens.memo import CountMemo, MessageMemo
+from llmops_langchain.tokens.parts import MESSAGE_TOKENS, RESULT_TOKENS, message_parts
+from llmops_langchain.tokens.tools import Tool, tool_text
 from llmops_langchain.tokens.vocabularies import Vocabulary, vocabulary
 
 if TYPE_CHECKING:
@@ -25,13 +31,24 @@ __all__ = ["TokenCounter", "count_tokens", "counter_for", "model_name"]
 
 _NAME_ATTRIBUTES = ("model_name", "model", "model_id", "deployment_name")
 
+_AROUND: dict[type, int] = {  # no read-only view of it: that would cost a tenth of a warm count
+    AIMessage: MESSAGE_TOKENS,
+    AIMessageChunk: MESSAGE_TOKENS,
+    HumanMessage: MESSAGE_TOKENS,
+    HumanMessageChunk: MESSAGE_TOKENS,
+    SystemMessage: MESSAGE_TOKENS,
+    ToolMessage: MESSAGE_TOKENS + RESULT_TOKENS,
+}
+"""Tokens around a text, where a message is nothing more."""
+
 
 class TokenCounter:
     """Counts for one family of models; get one from `counter_for`.
 
-    Safe to share between threads. Counts of texts are remembered, so what was counted once costs
-    a look-up. Texts count as the vocabulary says; the format around them as OpenAI's chat format;
-    tools, images, sound and files are estimates (`llmops_langchain.tokens.parts`) in any case.
+    Safe to share between threads. Counts of texts are remembered, and of messages as long as they
+    live and are not changed, so what was counted once costs a look-up. Texts count as the
+    vocabulary says, or by a fit on it; the format around them as OpenAI's chat format; tools,
+    images, sound and files are estimates (`llmops_langchain.tokens.media`) in any case.
 
     For all messages and tools `messages(ms, tools)` equals
     `reply_overhead + tools(tools) + sum(map(message, ms))`.
@@ -45,43 +62,49 @@ class TokenCounter:
         """What counts the texts: `quicktok`, `tiktoken` or `estimate`."""
         self.estimated = family.estimated or vocabulary.backend == "estimate"
         """Whether texts are counted by something else than the model's own vocabulary."""
-        self._vocabulary, self._factor = vocabulary, family.factor
-        self._memo = CountMemo(self._count)
+        self._family = family
+        self._texts = CountMemo(_text_count(family, vocabulary))
+        self._others = MessageMemo(self._parts)
 
     def text(self, text: str) -> int:
         """Return the tokens of `text`; special tokens in it are ordinary text."""
-        counted = self._memo.young.get(text)
-        return self._memo(text) if counted is None else counted
+        counted = self._texts.young.get(text)
+        return self._texts(text) if counted is None else counted
 
     def message(self, message: MessageLikeRepresentation) -> int:
         """Return the tokens of one message, with what its format adds."""
-        if not isinstance(message, BaseMessage):
-            [message] = convert_to_messages([message])
-        content = message.content
-        formatted = message.name or message.type == "tool" or has_calls(message)
-        if isinstance(content, str) and not formatted:
-            return MESSAGE_TOKENS + self.text(content)
-        texts, flat = message_parts(message)
-        return flat + sum(map(self.text, texts))
+        around = _AROUND.get(message.__class__)
+        if around is None:
+            return self._unusual(message)
+        fields = message.__dict__
+        content = fields["content"]
+        # Not `message.tool_calls`: a missing attribute costs a pydantic model 1.7 µs.
+        more = fields.get("tool_calls") or fields.get("name") or fields.get("invalid_tool_calls")
+        if more or content.__class__ is not str:
+            return self._others(message)  # type: ignore[arg-type]  # its class is in the table
+        counted = self._texts.young.get(content)
+        return around + (self._texts(content) if counted is None else counted)
 
     def messages(
         self, messages: Iterable[MessageLikeRepresentation], tools: Iterable[Tool] = ()
     ) -> int:
-        """Return the tokens of a request; also the `token_counter` of `trim_messages`."""
+        """Return the tokens of a request; also the `token_counter` of LangChain's own helpers."""
         return self.reply_overhead + self.tools(tools) + sum(map(self.message, messages))
 
     def tools(self, tools: Iterable[Tool]) -> int:
-        """Return the tokens of the tools' schemas."""
-        return sum(self.text(tool_text(tool)) for tool in tools)
+        """Return the tokens of the tools' schemas, with what having tools adds."""
+        schemas = [self.text(tool_text(tool)) for tool in tools]
+        return sum(schemas) + self._family.with_tools if schemas else 0
 
-    def _count(self, text: str) -> int:
-        try:
-            counted = self._vocabulary.count(text)
-        except (TypeError, UnicodeError):
-            # A lone surrogate, which no provider accepts either; tiktoken replaces it likewise.
-            whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            counted = self._vocabulary.count(whole)
-        return ceil(counted * self._factor)
+    def _unusual(self, message: MessageLikeRepresentation) -> int:
+        if isinstance(message, BaseMessage):
+            return self._others(message)
+        [converted] = convert_to_messages([message])
+        return self.message(converted)
+
+    def _parts(self, message: BaseMessage) -> int:
+        texts, flat = message_parts(message, self._family.media)
+        return flat + sum(map(self.text, texts))
 
 
 def count_tokens(
@@ -107,7 +130,11 @@ def count_tokens(
 
 
 def counter_for(model: "str | BaseChatModel") -> TokenCounter:
-    """Return the counter that all models of this model's family share."""
+    """Return the counter that all models of this model's family share.
+
+    `counter_for(model).messages` is a `token_counter` for `trim_messages` and
+    `SummarizationMiddleware`.
+    """
     return _by_name(model_name(model))
 
 
@@ -127,3 +154,27 @@ def _by_name(model: str) -> TokenCounter:
 @cache
 def _by_family(family: Family) -> TokenCounter:
     return TokenCounter(family, vocabulary(family.encoding))
+
+
+def _text_count(family: Family, vocabulary: Vocabulary) -> Callable[[str], int]:
+    """Return what counts a text, whatever is in it."""
+    count = vocabulary.count if family.fit is None else _fitted(family.fit, vocabulary.count)
+
+    def counted(text: str) -> int:
+        try:
+            return count(text)
+        except (TypeError, UnicodeError):
+            # A lone surrogate, which no provider accepts either; tiktoken replaces it likewise.
+            return count(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+    return counted
+
+
+def _fitted(name: str, count: Callable[[str], int]) -> Callable[[str], int]:
+    learnt = fit(name)
+
+    def counted(text: str) -> int:
+        met = normalize("NFC", text) if learnt.composed else text
+        return learnt.tokens(met, count(met))
+
+    return counted

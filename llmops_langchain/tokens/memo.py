@@ -1,8 +1,12 @@
-"""Remember the counts of the texts seen lately."""
+"""Remember the counts of the texts seen lately, and of the messages that still live."""
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
+from weakref import ref
 
-__all__ = ["CountMemo"]
+from langchain_core.messages import BaseMessage
+
+__all__ = ["CountMemo", "MessageMemo", "copied"]
 
 
 class CountMemo:
@@ -41,3 +45,54 @@ class CountMemo:
             self._old, self.young, self._characters = self.young, {}, 0
         self.young[text] = counted
         self._characters += len(text)
+
+
+class _Known(NamedTuple):
+    alive: ref[BaseMessage]
+    said: tuple[Any, ...]
+    tokens: int
+
+
+class MessageMemo:
+    """Counts messages of more than a text, each once for as long as it lives and stays the same.
+
+    To count tool calls means to write them as JSON, to count an image means to decode its
+    header: a comparison with what was counted takes a fraction of that. Nothing of a message
+    outlives it. Threads may share it: a race counts a message twice.
+    """
+
+    def __init__(self, count: Callable[[BaseMessage], int]) -> None:
+        self._count = count
+        self._known: dict[int, _Known] = {}
+
+    def __call__(self, message: BaseMessage) -> int:
+        """Return the tokens of `message`."""
+        fields = message.__dict__
+        said = (
+            fields["content"],
+            fields.get("tool_calls"),
+            fields.get("invalid_tool_calls"),
+            fields.get("name"),
+        )
+        known = self._known.get(id(message))
+        # Texts in it are the same objects, so that this compares no characters.
+        if known is not None and known.said == said:
+            return known.tokens
+        tokens = self._count(message)
+        self._keep(message, copied(said), tokens)
+        return tokens
+
+    def _keep(self, message: BaseMessage, said: tuple[Any, ...], tokens: int) -> None:
+        known, key = self._known, id(message)
+        known[key] = _Known(ref(message, lambda _: known.pop(key, None)), said, tokens)
+
+
+def copied(value: Any) -> Any:
+    """Return a copy down to what cannot change, so that a later change can be noticed."""
+    if isinstance(value, dict):
+        return {key: copied(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [copied(item) for item in value]
+    if isinstance(value, tuple):
+        return tuple(copied(item) for item in value)
+    return value

@@ -1,7 +1,11 @@
 """Messages and tools are counted by one law, and as OpenAI's own client does where it counts."""
 
+import gc
 import json
+import weakref
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from operator import ne
 
 import pytest
 from hypothesis import given, settings
@@ -18,10 +22,10 @@ from langchain_core.messages import (
 )
 from langchain_core.tools import tool
 
-from llmops_langchain.tokens import TokenCounter, count_tokens, counter_for
+from llmops_langchain.tokens import TokenCounter, count_tokens, counter_for, tools
 from llmops_langchain.tokens.memo import CountMemo
 
-COUNTER = counter_for("gpt-5")
+COUNTER = counter_for("gpt-4o")
 
 
 @tool
@@ -122,7 +126,7 @@ def test_a_call_that_stands_in_the_content_too_counts_once() -> None:
         ({"type": "video", "url": "x"}, 8_000),
         ({"type": "file", "base64": "x"}, 2_000),
         ({"type": "thinking", "thinking": "Hello, world!", "signature": "x" * 999}, 4),
-        ({"type": "reasoning", "encrypted_content": "x" * 999}, 0),
+        ({"type": "reasoning", "encrypted_content": "x" * 1_600}, 300),
         ({"type": "tool_result", "content": [{"type": "text", "text": "Hello, world!"}]}, 4),
         ({"type": "tool_result", "tool_use_id": "1"}, 0),
     ],
@@ -154,8 +158,86 @@ def test_trim_messages_keeps_what_fits(messages, max_tokens) -> None:
     assert len(kept) == max(fits, default=0)
 
 
+@pytest.mark.parametrize("model", ["gpt-4o", "claude-opus-4-5"])
+def test_langchains_summary_takes_it_for_its_counter(model) -> None:
+    middleware = pytest.importorskip("langchain.agents.middleware")
+    count = counter_for(model).messages
+    history = [HumanMessage("word " * 100, id=str(at)) for at in range(10)]
+    limit = count(history)
+    for trigger, expected in ((limit, True), (limit + 1, False)):
+        summarizing = middleware.SummarizationMiddleware(
+            FakeListChatModel(responses=["a summary"]),
+            trigger=("tokens", trigger),
+            keep=("messages", 2),
+            token_counter=count,
+        )
+        changed = summarizing.before_model({"messages": history}, None)
+        assert (changed is not None) is expected
+
+
+def changes(message: AIMessage) -> Iterator[None]:
+    """Change a message that was counted, in every way that its count should notice."""
+    message.tool_calls[0]["args"]["city"] = "a much longer name of a city"
+    yield
+    message.tool_calls.append({**CALL, "id": "2"})
+    yield
+    message.tool_calls = []
+    yield
+    message.content = "another answer, and a longer one"
+    yield
+    message.content = [{"type": "text", "text": "in blocks"}]
+    yield
+    message.content[0]["text"] = "in blocks that are changed where they are"
+    yield
+    message.content.append({"type": "text", "text": "one more"})
+    yield
+    message.name = "ann"
+    yield
+
+
+def test_a_changed_message_is_counted_anew() -> None:
+    message = AIMessage("ok", tool_calls=[{**CALL, "args": {"city": "Köln"}}])
+    counts = [COUNTER.message(message)]
+    for _ in changes(message):
+        counts.append(COUNTER.message(message))
+        assert counts[-1] == COUNTER.message(message.model_copy(deep=True))
+    assert all(map(ne, counts, counts[1:]))
+
+
+def test_a_message_that_is_counted_may_go() -> None:
+    message = AIMessage("ok", tool_calls=[CALL])
+    COUNTER.message(message)
+    gone, known = weakref.ref(message), len(COUNTER._others._known)
+    del message
+    gc.collect()
+    assert gone() is None
+    assert len(COUNTER._others._known) < known
+
+
+def test_a_tool_is_written_out_once_unless_it_changes(monkeypatch) -> None:
+    written = []
+    convert = tools.convert_to_openai_tool
+    monkeypatch.setattr(
+        tools, "convert_to_openai_tool", lambda tool: written.append(1) or convert(tool)
+    )
+    own = get_weather.model_copy()
+    before = COUNTER.tools([own])
+    assert COUNTER.tools([own]) == before
+    assert len(written) == 1
+    own.description = "Tell the weather of a city, today, tomorrow or next week."
+    assert COUNTER.tools([own]) > before
+    assert len(written) == 2
+
+
+def test_claude_is_sent_a_prompt_of_its_own_with_tools() -> None:
+    counter = counter_for("claude-opus-4-7")
+    assert counter.tools([]) == 0
+    one = counter.tools([get_weather])
+    assert counter.tools([get_weather, get_weather]) - one == one - 346
+
+
 def test_models_of_a_family_share_one_counter() -> None:
-    assert counter_for("openai:gpt-5") is counter_for("gpt-4o-mini")
+    assert counter_for("openai:gpt-4o") is counter_for("gpt-4.1")
     assert counter_for("gpt-5") is not counter_for("claude-opus-4-5")
 
 
