@@ -7,11 +7,12 @@ from typing import Any, Literal, TypedDict, cast
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config
 from langgraph.types import Command
 
 from llmops_langchain.callbacks import scope_of
 from llmops_langchain.errors import ConfigurationError
-from llmops_langchain.ledger import BudgetStatus, Scope
+from llmops_langchain.ledger import BudgetStatus, Scope, track
 from llmops_langchain.memory import ContextWindow
 from llmops_langchain.models import dollars, nano_dollars
 
@@ -67,10 +68,10 @@ def trim_node(
     """
 
     def trim(state: Any) -> dict[str, list[BaseMessage]]:
-        previous = _read(state, output_key) or ()
-        return {
-            output_key: window.trim_sticky(_read(state, messages_key), previous=previous).messages
-        }
+        history, previous = _read(state, messages_key), _read(state, output_key) or ()
+        scope = _scope(ensure_config(), None)
+        with track(agent=scope.agent, thread=scope.thread):  # whose cut it is, for its event
+            return {output_key: window.trim_sticky(history, previous=previous).messages}
 
     return trim
 

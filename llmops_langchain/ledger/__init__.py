@@ -4,6 +4,7 @@ from llmops_langchain.ledger.budget import Budget, BudgetAlert, BudgetStatus, Pe
 from llmops_langchain.ledger.budgets import Budgets
 from llmops_langchain.ledger.event import (
     ABANDONED,
+    CONTEXT_WARNING,
     EMBEDDING,
     LLM_CALL,
     TOOL_CALL,
@@ -22,6 +23,7 @@ from llmops_langchain.ledger.slices import Slices
 
 __all__ = [
     "ABANDONED",
+    "CONTEXT_WARNING",
     "EMBEDDING",
     "LLM_CALL",
     "TOOL_CALL",

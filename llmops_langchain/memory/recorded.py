@@ -7,8 +7,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables.config import ensure_config
 
 from llmops_langchain.clock import Clock, system_clock
-from llmops_langchain.ledger import TRIM, Event, Ledger, current_scope
-from llmops_langchain.ledger.event import CONTEXT_WARNING
+from llmops_langchain.ledger import CONTEXT_WARNING, TRIM, Event, Ledger, current_scope
 from llmops_langchain.memory.report import Trim
 from llmops_langchain.memory.window import ContextStatus
 from llmops_langchain.models import PriceBook, TokenUsage

@@ -1,5 +1,7 @@
 """Parts for LangChain's agents: `create_agent(model, tools, middleware=[…])`; needs `[agents]`."""
 
 from llmops_langchain.middleware.budget import BudgetMiddleware, ExitBehavior
+from llmops_langchain.middleware.context import ContextWindowMiddleware
+from llmops_langchain.middleware.prompts import WindowFor
 
-__all__ = ["BudgetMiddleware", "ExitBehavior"]
+__all__ = ["BudgetMiddleware", "ContextWindowMiddleware", "ExitBehavior", "WindowFor"]

@@ -50,7 +50,8 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
     `response_metadata["llmops_budget"]`. What else a gate raises (no scope, no price, no database)
     is no used-up budget, and always reaches the caller.
 
-    Put it last in `middleware=[…]`, so that it sees the model that is asked in the end.
+    Put it last in `middleware=[…]`, before a window alone (`ops.middleware` does), so that it sees
+    the model that is asked in the end.
     `ModelFallbackMiddleware` and `ModelRetryMiddleware` before it neither go round a budget nor
     try a refused call again; with `"error"`, give the latter
     `retry_on=lambda error: not isinstance(error, BudgetError)`.
