@@ -56,8 +56,20 @@ if TYPE_CHECKING:
         StoredPrices,
         UnpricedModel,
     )
-    from llmops_langchain.memory import ContextStatus, ContextWindow, Trim
-    from llmops_langchain.middleware import BudgetMiddleware
+    from llmops_langchain.memory import (
+        Chat,
+        Chats,
+        ContextStatus,
+        ContextWindow,
+        EarlyCut,
+        Relevant,
+        Summarize,
+        Trim,
+        WindowedChatMessageHistory,
+        is_pinned,
+        pin,
+    )
+    from llmops_langchain.middleware import BudgetMiddleware, ContextWindowMiddleware
     from llmops_langchain.models import PriceOverride
     from llmops_langchain.ops import LLMOps
     from llmops_langchain.settings import Settings
@@ -80,17 +92,21 @@ __all__ = [
     "Budgets",
     "CacheOptions",
     "CacheStats",
+    "Chat",
+    "Chats",
     "ConfigurationError",
     "Content",
     "ContextStatus",
     "ContextWindow",
     "ContextWindowError",
+    "ContextWindowMiddleware",
     "CostReport",
     "Database",
     "DatabaseCorruptError",
     "DatabaseLockedError",
     "DatabaseReadOnlyError",
     "DatabaseUnavailableError",
+    "EarlyCut",
     "Event",
     "Explanation",
     "LLMOps",
@@ -103,6 +119,7 @@ __all__ = [
     "OpenTelemetryExport",
     "PriceOverride",
     "RedisStore",
+    "Relevant",
     "ResponseCache",
     "SchemaVersionError",
     "Scope",
@@ -112,14 +129,18 @@ __all__ = [
     "SqlStore",
     "StorageError",
     "StoredPrices",
+    "Summarize",
     "TrackingMiddleware",
     "Trim",
     "UnpricedModel",
     "UnpricedModelError",
     "UnscopedCallError",
     "UsageCallbackHandler",
+    "WindowedChatMessageHistory",
     "budget_node",
     "count_tokens",
+    "is_pinned",
+    "pin",
 ]
 
 _HOMES = {
@@ -160,7 +181,7 @@ _HOMES = {
         "UnscopedCallError",
     ),
     "graph": ("BudgetLeft", "SqlNodeCache", "budget_node"),
-    "middleware": ("BudgetMiddleware",),
+    "middleware": ("BudgetMiddleware", "ContextWindowMiddleware"),
     "ledger": (
         "Budget",
         "BudgetAlert",
@@ -172,7 +193,19 @@ _HOMES = {
         "StoredPrices",
         "UnpricedModel",
     ),
-    "memory": ("ContextStatus", "ContextWindow", "Trim"),
+    "memory": (
+        "Chat",
+        "Chats",
+        "ContextStatus",
+        "ContextWindow",
+        "EarlyCut",
+        "Relevant",
+        "Summarize",
+        "Trim",
+        "WindowedChatMessageHistory",
+        "is_pinned",
+        "pin",
+    ),
     "models": ("PriceOverride",),
     "ops": ("LLMOps",),
     "settings": ("Settings",),

@@ -61,6 +61,7 @@ def demo(
     """
     from llmops_langchain import LLMOps
     from llmops_langchain.cli.budgeted import ask_within_a_budget
+    from llmops_langchain.cli.remembered import ask_what_was_said_long_ago
     from llmops_langchain.cli.reworded import ask_in_other_words
     from llmops_langchain.ledger import Event
 
@@ -72,6 +73,7 @@ def demo(
             seconds = _serve(ops, chat, threads, run)
             told = _rush(ops, chat, run) | ask_in_other_words(url, chat, run)
             told |= ask_within_a_budget(ops, chat, run)
+            told |= ask_what_was_said_long_ago(ops, chat, run)
         event = Event(
             name=DEMO_RUN,
             ts=system_clock(),

@@ -19,9 +19,11 @@ from llmops_langchain.errors import ConfigurationError
 __all__ = [
     "CustomerThread",
     "DeskState",
+    "LongThread",
     "Turn",
     "briefing",
     "first_turns",
+    "long_thread",
     "shop_threads",
     "support_graph",
     "take_turn",
@@ -53,6 +55,30 @@ class Turn:
     """Messages of the thread that the model was not sent."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongThread:
+    """A conversation whose last question is about something said in it long before."""
+
+    customer: str
+    """Who asks."""
+    exchanges: tuple[tuple[str, str], ...]
+    """What was asked and answered, in order."""
+    question: str
+    """What is asked now."""
+    fact: str
+    """What its answer must have in it."""
+    max_tokens: int
+    """What may be sent: far less than the whole."""
+
+    @property
+    def messages(self) -> list[BaseMessage]:
+        """The thread as the model would be sent it, the last question last."""
+        told: list[BaseMessage] = [SystemMessage(_shop()["instructions"])]
+        for asked, answered in self.exchanges:
+            told += [HumanMessage(asked), AIMessage(answered)]
+        return [*told, HumanMessage(self.question)]
+
+
 class DeskState(MessagesState):
     """The whole thread, and the part of it that goes to the model."""
 
@@ -67,6 +93,13 @@ def shop_threads() -> tuple[CustomerThread, ...]:
         )
         for each in _shop()["threads"]
     )
+
+
+def long_thread() -> LongThread:
+    """The thread that comes with the package to try windows on."""
+    told = _shop()["long_thread"]
+    exchanges = tuple((asked, answered) for asked, answered in told["exchanges"])
+    return LongThread(**{**told, "exchanges": exchanges})
 
 
 def briefing() -> list[BaseMessage]:

@@ -48,6 +48,7 @@ class Kept:
             with suppress(StorageError):  # they are given back when their lease is long over
                 self._parts.slices.close()
         self._parts.gate.close()
+        self._parts.calibration.close()
         self._parts.prices.close()
         for store in self._parts.stores:
             if isinstance(store, RedisStore):

@@ -1,8 +1,7 @@
 """The parts of one app, under one name."""
 
 import os
-import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import (
     AbstractContextManager,
     ExitStack,
@@ -35,12 +34,12 @@ from llmops_langchain.callbacks import (
 )
 from llmops_langchain.clock import Clock, system_clock
 from llmops_langchain.errors import BudgetExceededError
-from llmops_langchain.graph import budget_node, trim_node
+from llmops_langchain.graph import budget_node
 from llmops_langchain.ledger import Scope, Share, track
-from llmops_langchain.memory import ContextWindow, Strategy, recorder
 from llmops_langchain.ops.kept import Kept
 from llmops_langchain.ops.named import chat_model
 from llmops_langchain.ops.parts import made_of
+from llmops_langchain.ops.windows import Windows
 from llmops_langchain.settings import Settings
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ M = TypeVar("M", bound=Runnable[Any, Any])
 _SWITCH = "LLMOPS_DISABLED"
 
 
-class LLMOps(Kept):
+class LLMOps(Windows, Kept):
     """Every part over one database. Make one for the whole app; nothing is opened until used.
 
     Safe to share between threads, asyncio tasks and forked workers, and to keep at module level:
@@ -109,6 +108,8 @@ class LLMOps(Kept):
         """Prompts and answers, with `Settings(capture_content=True)`: `contents.read(run_id)`."""
         self.budgets = parts.budgets
         """What may be spent: `budgets.set(Budget(project="p", limit="20", period="month"))`."""
+        self.chats = parts.chats
+        """Chat histories: `chats.list(user=…)`, `export`, `delete`; `history(session)` for one."""
         self.analytics = Analytics(self.database, clock=clock)
 
     @contextmanager
@@ -323,30 +324,3 @@ class LLMOps(Kept):
             question=question,
             sources=sources,
         )
-
-    def context_window(
-        self,
-        model: str | BaseChatModel,
-        max_tokens: int | None = None,
-        strategy: str | Strategy = "sliding_window",
-        *,
-        tools: Sequence[Any] = (),
-        output_reserve: int | None = None,
-    ) -> ContextWindow:
-        """A `ContextWindow` whose cuts are recorded, with the tokens they freed."""
-        if self.settings.disabled:
-            max_tokens, output_reserve = sys.maxsize, None
-        record = recorder(self.ledger, self.prices, model, clock=self._clock)
-        return ContextWindow(
-            model, max_tokens, strategy, tools=tools, output_reserve=output_reserve, on_trim=record
-        )
-
-    def trim_node(
-        self,
-        window: ContextWindow,
-        *,
-        messages_key: str = "messages",
-        output_key: str = "llm_input_messages",
-    ) -> Callable[..., dict[str, Any]]:
-        """A LangGraph node that cuts the state's messages for the model and leaves them whole."""
-        return trim_node(window, messages_key=messages_key, output_key=output_key)

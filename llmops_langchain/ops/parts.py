@@ -16,10 +16,12 @@ from llmops_langchain.ledger import (
     Slices,
     StoredPrices,
 )
+from llmops_langchain.memory import Chats
 from llmops_langchain.models import nano_dollars
 from llmops_langchain.settings import Settings
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.kept import Kept, Maintenance
+from llmops_langchain.tokens.calibration import Calibration
 
 __all__ = ["Parts", "made_of"]
 
@@ -38,6 +40,8 @@ class Parts:
     stores: tuple[Store, ...]
     usage: UsageCallbackHandler
     contents: Contents
+    chats: Chats
+    calibration: Calibration
     reservations: Reservations
     budgets: Budgets
     slices: Slices | None
@@ -73,11 +77,18 @@ def made_of(
     )
     budgets = Budgets(database, ledger, reservations, clock=clock)
     slices = _slices(reservations, ledger, settings, clock=clock)
+    chats = Chats(
+        database,
+        encryption_keys=settings.encryption_key,
+        retention=settings.history_retention,
+        clock=clock,
+    )
     kept: dict[str, Kept] = {
         "cache": cache,
         "nodes": node_cache,
         # Of an earlier run, perhaps, that captured them.
         "contents": contents,
+        "chats": chats,
         "budgets": budgets,
         "events": EventRows(database, retention=settings.event_retention),
     }
@@ -90,6 +101,8 @@ def made_of(
         stores=stores,
         usage=usage,
         contents=contents,
+        chats=chats,
+        calibration=Calibration(None if settings.disabled else database, clock=clock),
         reservations=reservations,
         budgets=budgets,
         slices=slices,

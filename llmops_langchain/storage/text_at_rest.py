@@ -12,6 +12,7 @@ _UNTIL_EVENTS_GO = "`event_retention`; without one for ever"
 _UNTIL_STALE = "until it goes stale (`cache_ttl`); earlier by `cache_max_bytes`"
 _QUESTIONS = "until the answer goes stale; earlier by `max_items`"
 _JUDGED = "a week unless judged; then the newest 20,000 of an embedder"
+_CHAT = "`history_retention` after the last message; without one until it is deleted"
 _BUDGET = "until `budgets.remove`"
 
 
@@ -51,6 +52,28 @@ TEXT_AT_REST: tuple[TextAtRest, ...] = tuple(
                 _PLAIN,
                 "deleted",
             ),
+        ),
+        "llmops_messages": (
+            (
+                ("body",),
+                "messages of chat histories",
+                _CHAT,
+                _KEY,
+                "deleted",
+            ),
+            (("message_id",), "ids of messages", _CHAT, _PLAIN, "deleted"),
+        ),
+        "llmops_chats": (
+            (
+                ("workspace", "session", "user_id"),
+                "whose conversation it is, and its name",
+                _CHAT,
+                _PLAIN,
+                "deleted",
+            ),
+        ),
+        "llmops_token_calibration": (
+            (("model",), "names of models", "for ever", _PLAIN, "nothing personal"),
         ),
         "llmops_cache_entries": (
             (

@@ -66,7 +66,7 @@ class TestFindings:
         ("check", "facts", "level", "said", "do"),
         [
             ("database", {"stored": None, "trouble": "it is off"}, "fail", "sqlite", "it is off"),
-            ("tables", {"version": "1.3"}, "fail", "needs 1.4", "llmops db upgrade"),
+            ("tables", {"version": "1.3"}, "fail", "needs 1.5", "llmops db upgrade"),
             ("tables", {"version": "2.0"}, "fail", "works on 1.x", "pip install -U"),
             ("more than one host", {"network_file_system": "nfs4"}, "fail", "nfs4", "PostgreSQL"),
             ("readers beside writers", {"journal_mode": "delete"}, "warn", "'delete'", "WAL"),
