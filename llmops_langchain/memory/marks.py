@@ -67,8 +67,11 @@ class Marks:
             head = leading_systems(prompt)
             newest = prompt[max(head, len(prompt) - int(amount)) :]
             tokens = room.taken + room.cost(prompt[:head]) + room.cost(newest)
-        wanted = (tokens, int(_WIDER * room.max_tokens))
-        return [replace(room, max_tokens=each) for each in wanted if each <= room.max_tokens]
+        wanted = [
+            each for each in (tokens, int(_WIDER * room.max_tokens)) if each <= room.max_tokens
+        ]
+        is_optional = room.holds(prompt)
+        return [replace(room, max_tokens=each, optional=is_optional) for each in wanted]
 
 
 def marks(

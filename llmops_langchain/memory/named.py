@@ -6,18 +6,25 @@ from types import MappingProxyType
 from langchain_core.language_models import BaseChatModel
 
 from llmops_langchain.errors import ConfigurationError
+from llmops_langchain.memory.important import important_first
+from llmops_langchain.memory.relevant import Relevant
 from llmops_langchain.memory.strategies import Strategy, checked, sliding_window
+from llmops_langchain.memory.summaries import Summarize
 
 __all__ = ["STRATEGIES", "strategy_of"]
+
 
 STRATEGIES: Mapping[str, Callable[[str | BaseChatModel], Strategy]] = MappingProxyType(
     {
         "sliding_window": lambda _: sliding_window,
+        "summarize": Summarize,
+        "important_first": lambda _: important_first,
+        "relevant": lambda _: Relevant(),
     }
 )
 """Makes the strategy of a name for the model that answers, or its name."""
 
-_SOUND = frozenset({"sliding_window"})
+_SOUND = frozenset({"sliding_window", "important_first", "relevant"})
 """Those whose results are valid and fit as they are."""
 
 

@@ -17,6 +17,9 @@ _NOTE = "\n[… {:,} tokens removed …]\n"
 _HEAD = 0.6
 """Share of what stays that is taken from the beginning."""
 
+_FOR_STEPS = 0.25
+"""Share of the room that is left to the tool steps behind a question that has to be cut."""
+
 _LEAST = 16
 """Tokens below which nothing readable is left of a text."""
 
@@ -32,6 +35,9 @@ def shortened(history: Sequence[BaseMessage], room: Room) -> list[BaseMessage]:
     over = room.cost(needed) - room.free
     if over <= 0 or not may_be_cut:
         return list(history)
+    if needed[-1] is not history[-1]:
+        # Steps follow the question: without room for them the model would ask for them again.
+        over += int(_FOR_STEPS * room.free)
     largest = max(may_be_cut, key=room.count)
     cut = cut_in_the_middle(largest, room.count(largest) - over, room.count)
     return [cut if message is largest else message for message in history]

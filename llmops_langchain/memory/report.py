@@ -51,6 +51,8 @@ class Trim:
     """How many messages that were."""
     count: Callable[[BaseMessage], int] = field(repr=False)
     """Tokens of one message."""
+    total: int | None = field(default=None, repr=False)
+    """Tokens of the history, where they are known without counting all of it."""
 
     @cached_property
     def reasons(self) -> tuple[Reason, ...]:
@@ -65,7 +67,8 @@ class Trim:
     @cached_property
     def freed_tokens(self) -> int:
         """Tokens that the history needed and the messages do not."""
-        return sum(map(self.count, self._given)) - sum(map(self.count, self.messages))
+        whole = sum(map(self.count, self._given)) if self.total is None else self.total
+        return whole - sum(map(self.count, self.messages))
 
     @cached_property
     def cut(self) -> Cut:
@@ -73,7 +76,8 @@ class Trim:
 
         Empty if a message has no `id`: the cuts are then made again, to the same effect.
         """
-        return as_cut(self.messages, self._given)
+        kept = as_cut(self.messages, self._given)
+        return kept if not kept or self.total is None else {**kept, "total": self.total}
 
     def to_dict(self) -> dict[str, Any]:
         """The report in plain values, without a text of the history: for a UI or a log."""

@@ -23,7 +23,7 @@ from langchain_core.messages import (
 
 from llmops_langchain.errors import ContextWindowError
 from llmops_langchain.memory.marks import Marks
-from llmops_langchain.memory.strategies import Room, Strategy
+from llmops_langchain.memory.strategies import CutPostponedError, Room, Strategy
 from llmops_langchain.memory.validity import (
     CLEARED_NOTE,
     cleared,
@@ -37,7 +37,8 @@ __all__ = ["Cut", "Previous", "Sticky", "as_cut", "carried", "sticky"]
 
 Cut = Mapping[str, Any]
 """What a state keeps of a prompt, in plain values: the `ids` of its messages, which tool outputs
-gave way to a note (`noted`), and the messages that are not in the history as they are (`made`)."""
+gave way to a note (`noted`), the messages that are not in the history as they are (`made`), and the
+tokens of the whole history (`total`)."""
 
 Previous = Sequence[BaseMessage] | Cut
 """The messages of the prompt before, or its cut."""
@@ -55,6 +56,8 @@ class Sticky(NamedTuple):
     """Tokens of the messages without that move; 0 where nobody counted them."""
     carried: int = 0
     """Tokens of what was there of the previous prompt; 0 if nothing was."""
+    total: int | None = None
+    """Tokens of the whole history, where that is known without counting all of it."""
 
 
 def sticky(
@@ -78,6 +81,7 @@ def sticky(
     """
     prompt, seen = carried(previous, history)
     used = known = room.cost(prompt)
+    total = _total(previous) if seen else 0
     for message in history[seen:]:
         # A model is called before each AI message: there the cut was decided.
         if role(message) == "ai" and marks.reached(used, len(prompt), room):
@@ -86,12 +90,14 @@ def sticky(
                 used = room.cost(prompt)
         prompt.append(message)
         used += room.count(message)
+    if total is not None:
+        total += sum(map(room.count, history[seen:]))
     moved = marks.reached(used, len(prompt), room)
     if moved:
         before, prompt = prompt, _reduced(prompt, strategy, room, marks)
         moved = not _same(before, prompt)
     kept = prompt if _same(prompt, history) else valid(prompt)
-    return Sticky(kept, moved, used, known if seen else 0)
+    return Sticky(kept, moved, used, known if seen else 0, total)
 
 
 def carried(previous: Previous, history: Sequence[BaseMessage]) -> tuple[list[BaseMessage], int]:
@@ -125,10 +131,14 @@ def as_cut(messages: Sequence[BaseMessage], history: Sequence[BaseMessage]) -> C
     if any(m.id is None for m in talk if not is_summary(m)):
         return {}
     return {
-        "ids": [None if is_summary(m) else m.id for m in talk],
+        "ids": [None if is_summary(m) and id(m) not in known else m.id for m in talk],
         "noted": [m.id for m in changed if _is_noted(m)],
         "made": [message_to_dict(m) for m in changed if not _is_noted(m)],
     }
+
+
+def _total(previous: Previous) -> int | None:
+    return previous.get("total") if isinstance(previous, Mapping) else None
 
 
 def _told(cut: Cut) -> Sequence[BaseMessage]:
@@ -157,8 +167,12 @@ def _reduced(
 ) -> list[BaseMessage]:
     """Return the prompt cut to its target, or to what is possible above it."""
     for smaller in marks.targets(prompt, room):
-        with suppress(ContextWindowError):
+        try:
             return list(strategy(prompt, smaller))
+        except CutPostponedError:
+            return list(prompt)
+        except ContextWindowError:
+            continue
     return list(prompt if room.holds(prompt) else strategy(prompt, room))
 
 

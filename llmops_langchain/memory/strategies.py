@@ -20,7 +20,7 @@ from llmops_langchain.memory.validity import (
     valid,
 )
 
-__all__ = ["Room", "Strategy", "checked", "pinned_parts", "sliding_window"]
+__all__ = ["CutPostponedError", "Room", "Strategy", "checked", "pinned_parts", "sliding_window"]
 
 _MISSES = 64
 """Earlier turns that do not fit before the search for one that does ends."""
@@ -28,6 +28,10 @@ _MISSES = 64
 _FULL = 0.99
 """Share of the room that ends the search too. Together they leave less than 3 % unused in real
 conversations from 2,000 tokens on, and read little beyond what they keep."""
+
+
+class CutPostponedError(ContextWindowError):
+    """A strategy cannot cut well just now, and need not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,8 @@ class Room:
     """Tokens that any message takes."""
     pinned: Callable[[BaseMessage], bool] | None = None
     """Which messages no cut takes away; `None`: there are none."""
+    optional: bool = False
+    """The messages could also stay for now: a strategy may raise `CutPostponedError`."""
 
     @property
     def free(self) -> int:
@@ -202,25 +208,20 @@ def _earlier(
     misses, enough, last = 0, (1 - _FULL) * room.free, max(held, default=-1)
     for at, turn in enumerate(newest_first):
         part = held.get(at, [])
-        if misses < _MISSES and free >= enough:
-            found = _whole_or_reduced(turn, part, room, free)
-            misses += found is part
-        else:
-            found = part
-        free -= room.cost(found) - room.cost(part)
-        kept += [found] if found else []
+        taken = room.cost(part) if part else 0
+        is_full = misses >= _MISSES or free < enough
+        found, cost = turn, 0 if is_full else room.cost(turn)
+        if is_full or cost > free + taken or not asks(turn):
+            found = [] if is_full or part else _reduced(turn, room, free)
+            cost = room.cost(found)
+            if not found or cost > free:
+                found, cost, misses = part, taken, misses + 1
+        free -= cost - taken
+        if found:
+            kept.append(found)
         if at >= last and (misses >= _MISSES or free < enough):
             break
     return kept[::-1]
-
-
-def _whole_or_reduced(turn: Turn, part: Turn, room: Room, free: int) -> Turn:
-    """Return what of a turn fits into `free` tokens beside its `part` that is held, or the part."""
-    free += room.cost(part)
-    if room.cost(turn) <= free and asks(turn):
-        return turn
-    found = [] if part else _reduced(turn, room, free)
-    return found if asks(found) and room.cost(found) <= free else part
 
 
 def _reduced(turn: Turn, room: Room, free: int) -> Turn:
@@ -228,6 +229,8 @@ def _reduced(turn: Turn, room: Room, free: int) -> Turn:
     found = steps(turn)
     plain = [step for step in found if len(step) == 1]
     if not 1 < len(plain) < len(found):
+        return []
+    if not asks(turn):
         return []
     free -= sum(map(room.cost, plain))
     kept: list[Step] = []

@@ -164,7 +164,7 @@ class ContextWindow(Runnable[LanguageModelInput, list[BaseMessage]]):
     def check(self, messages: LanguageModelInput | int) -> ContextStatus:
         """Return how full the window is with these messages, or with a count of tokens."""
         tokens = messages if isinstance(messages, int) else self._tokens(messages)
-        return self._status(tokens, estimated=not isinstance(messages, int))
+        return self._status(tokens, self.max_tokens, estimated=not isinstance(messages, int))
 
     def trim(self, messages: LanguageModelInput, *, max_tokens: int | None = None) -> Trim:
         """Return the messages to send, with what left and why.
@@ -203,7 +203,7 @@ class ContextWindow(Runnable[LanguageModelInput, list[BaseMessage]]):
         def way(history: Sequence[BaseMessage], room: Room) -> Sticky:
             stays = room.pinned or is_pinned
             room = replace(room, pinned=stays)
-            return sticky(history, previous, self._reduced, room, self._marks)
+            return sticky(history, previous, self._reducer(room), room, self._marks)
 
         return self._trim(messages, way, max_tokens)
 
@@ -253,11 +253,11 @@ class ContextWindow(Runnable[LanguageModelInput, list[BaseMessage]]):
     def _factor(self) -> float:
         return self.calibration.factor(self._model) if self.calibration else 1.0
 
-    def _status(self, tokens: int, *, estimated: bool = True) -> ContextStatus:
-        share = tokens / self.max_tokens
+    def _status(self, tokens: int, limit: int, *, estimated: bool = True) -> ContextStatus:
+        share = tokens / limit
         return ContextStatus(
             current_tokens=tokens,
-            limit=self.max_tokens,
+            limit=limit,
             share=share,
             status=status_of(share),
             estimated=self._counter.estimated and estimated,
@@ -274,15 +274,20 @@ class ContextWindow(Runnable[LanguageModelInput, list[BaseMessage]]):
     def _fitted(self, history: Sequence[BaseMessage], room: Room) -> Sticky:
         if room.holds(history):
             return Sticky(convert_to_messages(history), moved=False)
-        return Sticky(list(self._reduced(history, room)), moved=True)
+        return Sticky(list(self._reducer(room)(history, room)), moved=True)
 
-    def _reduced(self, history: Sequence[BaseMessage], room: Room) -> Sequence[BaseMessage]:
-        try:
-            return self._strategy(history, room)
-        except ContextWindowError:
-            if not self._cuts_oversize or room.max_tokens < self._room_of(None).max_tokens:
-                raise
-            return self._strategy(shortened(history, room), room)
+    def _reducer(self, whole: Room) -> Strategy:
+        """The strategy; in the whole room, what is too large for it is shortened first."""
+
+        def reduced(history: Sequence[BaseMessage], room: Room) -> Sequence[BaseMessage]:
+            try:
+                return self._strategy(history, room)
+            except ContextWindowError:
+                if not self._cuts_oversize or room.max_tokens < whole.max_tokens:
+                    raise
+                return self._strategy(shortened(history, room), room)
+
+        return reduced
 
     def _trim(self, messages: LanguageModelInput, way: _Way, max_tokens: int | None) -> Trim:
         history: Sequence[Any] = _history(messages)
@@ -300,17 +305,19 @@ class ContextWindow(Runnable[LanguageModelInput, list[BaseMessage]]):
             history=history,
             length=len(history),
             count=room.count,
+            total=made.total,
         )
         if self._on_warning is not None:
-            self._report(self._warn, (history, made))
+            self._report(self._warn, (history, made, max_tokens or self.max_tokens))
         if self._on_trim is not None and (made.moved or len(made.messages) < len(history)):
             self._report(self._on_trim, (trim,))
         return trim
 
-    def _warn(self, history: Sequence[BaseMessage], made: Sticky) -> None:
+    def _warn(self, history: Sequence[BaseMessage], made: Sticky, limit: int) -> None:
         used = made.before or self._room.cost(convert_to_messages(history))
-        status = self._status(self._calibrated(used))
-        before = self._status(self._calibrated(made.carried)).status if made.carried else "ok"
+        status = self._status(self._calibrated(used), limit)
+        carried = self._status(self._calibrated(made.carried), limit)
+        before = carried.status if made.carried else "ok"
         if self._on_warning is not None and _GRAVITY[status.status] > _GRAVITY[before]:
             self._on_warning(status)
 
