@@ -1,11 +1,13 @@
 """Conversations in the database: added to by many, read from the end, exported and deleted."""
 
+import builtins
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from langchain_core.messages import BaseMessage, message_to_dict, messages_from_dict
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, select
 
 from llmops_langchain.clock import Clock, system_clock
 from llmops_langchain.errors import ConfigurationError
@@ -33,7 +35,7 @@ __all__ = ["Chat", "Chats", "Tail"]
 _COUNTED_LIKE = "gpt-4o"
 """Whose tokens stand in the rows: a guide to how many rows to read, whoever answers."""
 
-_FIRST_PAGE, _PAGE = 32, 500
+_FIRST_PAGE, _PAGE = 128, 500
 """Rows that are read at a time: of the end of a chat, and of a whole one."""
 
 _END = 2**62
@@ -178,17 +180,29 @@ class Chats:
                 return Tail(messages=[], whole=True)
             found, before, most, whole = list[BaseMessage](), _END, _FIRST_PAGE, False
             while tokens > 0 and not whole:
-                rows = page_before(connection, chat, before, most=most, packer=self._packer)
+                rows, whole = page_before(
+                    connection, chat, before, most=most, tokens=tokens, packer=self._packer
+                )
                 found = [*(row.message for row in rows), *found]
                 tokens -= sum(row.tokens for row in rows)
-                whole = len(rows) < most
                 before, most = rows[0].seq if rows else 0, min(2 * most, _PAGE)
             if whole:
                 return Tail(messages=found, whole=True)
-            opening = page_after(connection, chat, 0, most=_FIRST_PAGE, packer=self._packer)
-        head = [row.message for row in opening if row.seq < before]
-        systems = head[: leading_systems(head)]
-        return Tail(messages=[*systems, *found], whole=len(head) == len(systems) < _FIRST_PAGE)
+            systems = self._systems(connection, chat, before)
+        return Tail(messages=[*systems, *found], whole=len(systems) == before - 1)
+
+    def _systems(
+        self, connection: Connection, chat: UUID, before: int
+    ) -> builtins.list[BaseMessage]:
+        """The system messages that a conversation opens with; most have one."""
+        most = 2
+        while True:
+            rows = page_after(connection, chat, 0, most=most, packer=self._packer)
+            head = [row.message for row in rows if row.seq < before]
+            systems = head[: leading_systems(head)]
+            if len(systems) < most:
+                return systems
+            most *= 2
 
     def read(self, session: str, *, workspace: str | None = None) -> Iterator[BaseMessage]:
         """Every message of a conversation, a page at a time.
@@ -208,7 +222,7 @@ class Chats:
                 return
             after = rows[-1].seq
 
-    def list(self, *, user: str | None = None, workspace: str | None = None) -> "list[Chat]":
+    def list(self, *, user: str | None = None, workspace: str | None = None) -> builtins.list[Chat]:
         """The conversations of a workspace, or of one user in it, newest first.
 
         Args:

@@ -14,7 +14,7 @@ from llmops_langchain.memory.window import ContextWindow
 
 __all__ = ["WindowedChatMessageHistory"]
 
-_OVER = 1.3
+_OVER = 1.1
 """Tokens that are read for each one there is room for: rows are counted by another vocabulary."""
 
 

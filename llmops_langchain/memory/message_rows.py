@@ -6,7 +6,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from langchain_core.messages import (
+    AIMessage,
     BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
     message_chunk_to_message,
     message_to_dict,
     messages_from_dict,
@@ -32,6 +36,13 @@ __all__ = [
 ]
 
 _IDS_AT_ONCE = 500
+
+_KINDS: dict[str, type[BaseMessage]] = {
+    "ai": AIMessage,
+    "human": HumanMessage,
+    "system": SystemMessage,
+    "tool": ToolMessage,
+}
 
 
 class ChatKey(NamedTuple):
@@ -162,11 +173,26 @@ def delete_chat(connection: Connection, key: ChatKey) -> int:
 
 
 def page_before(
-    connection: Connection, chat: UUID, seq: int, *, most: int, packer: Packer
-) -> list[Row]:
-    """The last rows before a place, oldest first."""
-    asked = {"chat_id": chat, "seq": seq, "most": most}
-    return _rows(chat, connection.execute(_BEFORE, asked).all()[::-1], packer)
+    connection: Connection, chat: UUID, seq: int, *, most: int, tokens: int, packer: Packer
+) -> tuple[list[Row], bool]:
+    """The last rows before a place, oldest first, and whether there are no others before them.
+
+    Args:
+        connection: To the database.
+        chat: Its id.
+        seq: The place.
+        most: Rows that are looked at.
+        tokens: As soon as so many are there, no more rows are unpacked.
+        packer: Unpacks them.
+    """
+    found = connection.execute(_BEFORE, {"chat_id": chat, "seq": seq, "most": most}).all()
+    wanted: list[Any] = []
+    for row in found:
+        if tokens <= 0:
+            break
+        wanted.append(row)
+        tokens -= row.tokens
+    return _rows(chat, wanted[::-1], packer), len(wanted) == len(found) < most
 
 
 def page_after(
@@ -223,7 +249,7 @@ def _body(message: BaseMessage, named: str) -> bytes:
 def _rows(chat: UUID, found: Sequence[Any], packer: Packer) -> list[Row]:
     try:
         bodies = [packer.unpack(_bound_to(chat, each.message_id), each.body) for each in found]
-        said = messages_from_dict([read_back(body) for body in bodies])
+        said = [_message(read_back(body)) for body in bodies]
     except (KeyError, TypeError, ValueError) as error:
         msg = f"a message of {chat} is damaged, or encrypted with a key that is not known"
         raise StorageError(msg) from error
@@ -231,6 +257,14 @@ def _rows(chat: UUID, found: Sequence[Any], packer: Packer) -> list[Row]:
         Row(each.seq, each.ts, each.tokens, message)
         for each, message in zip(found, said, strict=True)
     ]
+
+
+def _message(plain: dict[str, Any]) -> BaseMessage:
+    kind = _KINDS.get(plain["type"])
+    if kind is None:
+        return messages_from_dict([plain])[0]
+    # It was checked before it was written: to check it again would be most of what a load costs.
+    return kind.model_construct(**plain["data"])
 
 
 def _bound_to(chat: UUID, named: str) -> bytes:

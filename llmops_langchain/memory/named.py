@@ -24,9 +24,6 @@ STRATEGIES: Mapping[str, Callable[[str | BaseChatModel], Strategy]] = MappingPro
 )
 """Makes the strategy of a name for the model that answers, or its name."""
 
-_SOUND = frozenset({"sliding_window", "important_first", "relevant"})
-"""Those whose results are valid and fit as they are."""
-
 
 def strategy_of(strategy: str | Strategy, model: str | BaseChatModel) -> Strategy:
     """Return a strategy whose results are valid and fit.
@@ -35,9 +32,10 @@ def strategy_of(strategy: str | Strategy, model: str | BaseChatModel) -> Strateg
         ConfigurationError: If there is none of this name.
     """
     if not isinstance(strategy, str):
-        return checked(strategy)
+        return strategy if getattr(strategy, "sound", False) else checked(strategy)
     if strategy not in STRATEGIES:
         msg = f"no strategy {strategy!r}: use a callable or one of {', '.join(sorted(STRATEGIES))}"
         raise ConfigurationError(msg)
     made = STRATEGIES[strategy](model)
-    return made if strategy in _SOUND else checked(made)
+    is_sound = made in (sliding_window, important_first) or getattr(made, "sound", False)
+    return made if is_sound else checked(made)
