@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # what `--help` does not need
 
 __all__ = ["ask_what_was_said_long_ago"]
 
-_STRATEGIES = {"sliding_window": "newest turns", "relevant": "relevant turns"}
+_STRATEGIES = {"sliding_window": "newest", "relevant": "relevant"}
 
 
 def ask_what_was_said_long_ago(ops: "LLMOps", chat: "BaseChatModel", run: str) -> dict[str, str]:
@@ -40,11 +40,11 @@ def ask_what_was_said_long_ago(ops: "LLMOps", chat: "BaseChatModel", run: str) -
             answer = ops.cached(chat).invoke(kept)
         told[strategy] = "kept" if _knows(kept, thread) else "lost"
         console.print(
-            f"  {means}: {len(kept)} of {len(history)} messages sent, the answer among them is "
+            f"  {means} turns: {len(kept)} of {len(history)} messages sent, the answer among them is "
             f"[{'green' if told[strategy] == 'kept' else 'yellow'}]{told[strategy]}[/]"
             f"  [dim]{' '.join(answer.text.split())}[/dim]"
         )
-    outcome = (f"{told[strategy]} by {means}" for strategy, means in _STRATEGIES.items())
+    outcome = [f"{means}: {told[strategy]}" for strategy, means in _STRATEGIES.items()]
     return {"remembered": ", ".join(outcome)}
 
 

@@ -24,7 +24,7 @@ _TOLD_BY_THE_RUN = {
     "First word of a hit that is streamed": "first_word",
     "Questions asked in other words": "reworded",
     "Calls at once with a budget": "budget",
-    "A fact of long ago in a small window": "remembered",
+    "A fact of long ago, small window": "remembered",
 }
 """Rows that the run's event tells in its tags."""
 
