@@ -179,6 +179,7 @@ class Chats:
             if chat is None:
                 return Tail(messages=[], whole=True)
             found, before, most, whole = list[BaseMessage](), _END, _FIRST_PAGE, False
+            tokens = max(1, tokens)  # the newest of all in any case
             while tokens > 0 and not whole:
                 rows, whole = page_before(
                     connection, chat, before, most=most, tokens=tokens, packer=self._packer
