@@ -49,20 +49,31 @@ class Marks:
     early: EarlyCut | None = None
     """Cut earlier where that pays."""
 
-    def reached(self, used: int, length: int, room: Room) -> bool:
-        """Whether a prompt of so many tokens and messages is to be cut."""
+    def reached(self, used: int, prompt: Sequence[BaseMessage], room: Room) -> bool:
+        """Whether a prompt whose messages have so many tokens is to be cut."""
         used += room.taken
-        is_past = any(_is_past(each, used, length, room) for each in self.trigger)
+        is_past = any(_is_past(each, used, len(prompt), room) for each in self.trigger)
         if is_past or used > room.max_tokens:
             return True
-        if self.early is None or used < WARNING * room.max_tokens:
+        return self.early is not None and self._pays(self.early, used, prompt, room)
+
+    def _pays(self, early: EarlyCut, used: int, prompt: Sequence[BaseMessage], room: Room) -> bool:
+        """Whether it costs less to cut now than to wait until it is needed."""
+        earliest = WARNING * room.max_tokens
+        latest = min((_tokens(each, room) for each in self.trigger), default=room.max_tokens)
+        after = int(_tokens(self.keep, room))
+        if not max(earliest, after) <= used < latest <= room.max_tokens:
             return False
-        return self.early.pays(used, int(TARGET * room.max_tokens), room.taken)
+        head = leading_systems(prompt)
+        prefix = room.taken + room.cost(prompt[:head])
+        # A call adds an answer and what follows it, a question or a tool's result.
+        growth = max(1, used - prefix) / max(1, (len(prompt) - head) / 2)
+        return early.pays(earliest, latest=latest, after=after, prefix=prefix, growth=growth)
 
     def targets(self, prompt: Sequence[BaseMessage], room: Room) -> list[Room]:
         """The rooms to cut a prompt to: the first in which it can be done is taken."""
         kind, amount = self.keep
-        tokens = int(amount * room.max_tokens) if kind == "fraction" else int(amount)
+        tokens = int(_tokens(self.keep, room))
         if kind == "messages":
             head = leading_systems(prompt)
             newest = prompt[max(head, len(prompt) - int(amount)) :]
@@ -114,6 +125,12 @@ def _checked(given: object, name: str) -> ContextSize:
 
 def _is_past(size: ContextSize, used: int, length: int, room: Room) -> bool:
     kind, amount = size
-    if kind == "messages":
-        return length >= amount
-    return used >= (amount * room.max_tokens if kind == "fraction" else amount)
+    return length >= amount if kind == "messages" else used >= _tokens(size, room)
+
+
+def _tokens(size: ContextSize, room: Room) -> float:
+    """The tokens of a size; of one in messages, all there are."""
+    kind, amount = size
+    if kind == "fraction":
+        return amount * room.max_tokens
+    return amount if kind == "tokens" else room.max_tokens

@@ -44,8 +44,9 @@ class Relevant:
     found by their words (BM25 in which the messages around count too), by a second question made
     of the words that the best of them share, and, with `embeddings`, by their meaning as well.
 
-    Each turn of a chat is selected anew, so a provider's prompt cache serves system messages only;
-    under a cut that stays, as in `trim_sticky`, it selects when the cut moves.
+    Each question selects anew from all that was said, so a provider's prompt cache serves system
+    messages only, and what came since the question where a cut stays, as in `trim_sticky`: there
+    `Trim.lost_prefix_tokens` says what that loses.
 
     Each conversation has an index that a new turn only adds to; one that was rewritten is read
     again from where it changed. A message of some 20 words takes about 0.4 kB in it (its text is
@@ -76,6 +77,9 @@ class Relevant:
 
     sound = True
     """Its results are valid and fit as they are."""
+
+    reselects = True
+    """What one question is not about the next may be."""
 
     def __init__(
         self,

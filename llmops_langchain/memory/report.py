@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from typing import Any, Literal
 
 from langchain_core.messages import BaseMessage, ToolMessage, convert_to_messages
 from langchain_core.messages.utils import MessageLikeRepresentation
 
 from llmops_langchain.memory.oversize import CUT
-from llmops_langchain.memory.sticky import Cut, as_cut
+from llmops_langchain.memory.sticky import Cut, Previous, as_cut, carried
 from llmops_langchain.memory.validity import CLEARED_NOTE, is_summary, leading_systems, turns
 
 __all__ = ["Reason", "Trim", "Why"]
@@ -53,6 +54,8 @@ class Trim:
     """Tokens of one message."""
     total: int | None = field(default=None, repr=False)
     """Tokens of the history, where they are known without counting all of it."""
+    previous: Previous = field(default=(), repr=False)
+    """The prompt before, as far as it was given."""
 
     @cached_property
     def reasons(self) -> tuple[Reason, ...]:
@@ -71,6 +74,18 @@ class Trim:
         return whole - sum(map(self.count, self.messages))
 
     @cached_property
+    def lost_prefix_tokens(self) -> int:
+        """Tokens of the prompt before with which this one does not begin, 0 where none was given.
+
+        A provider's prompt cache has them, and serves them no more:
+        `memory.prompt_cache.lost_discount` says what that costs.
+        """
+        before, _ = carried(self.previous, self._given)
+        pairs = zip(before, self.messages, strict=False)
+        shared = sum(1 for _ in takewhile(lambda pair: _is_same(*pair), pairs))
+        return sum(map(self.count, before[shared:]))
+
+    @cached_property
     def cut(self) -> Cut:
         """What a state may keep of `messages` in plain values, for `trim_sticky(previous=…)`.
 
@@ -85,9 +100,15 @@ class Trim:
             "messages": len(self.messages),
             "removed": len(self.removed),
             "freed_tokens": self.freed_tokens,
+            "lost_prefix_tokens": self.lost_prefix_tokens,
             "moved": self.moved,
             "reasons": [
-                {"index": each.index, "id": each.message.id, "why": each.why}
+                {
+                    "index": each.index,
+                    "id": each.message.id,
+                    "why": each.why,
+                    "tokens": self.count(each.message),
+                }
                 for each in self.reasons
             ],
         }
@@ -95,6 +116,11 @@ class Trim:
     @cached_property
     def _given(self) -> list[BaseMessage]:
         return convert_to_messages(self.history[: self.length])
+
+
+def _is_same(one: BaseMessage, other: BaseMessage) -> bool:
+    is_copy = one.id is not None and one.id == other.id and one.content == other.content
+    return one is other or is_copy
 
 
 def _reasons(history: Sequence[BaseMessage], messages: Sequence[BaseMessage]) -> list[Reason]:

@@ -7,6 +7,10 @@ only adds messages until `CRITICAL` is reached again.
 Nothing is remembered: the cuts are replayed over the history, which gives the same prompt in every
 process. With the previous prompt at hand only what came after it is looked at, to the same effect
 (a newest step that was too large to be in that prompt is taken for a new one, and cut again).
+
+A strategy that picks what a question is about would find no more in what its last cut left. It is
+asked again with each question, about the whole history, and its cut stays until the next question,
+or until tool results fill the window: prompts then begin alike within a turn only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +31,7 @@ from llmops_langchain.memory.strategies import CutPostponedError, Room, Strategy
 from llmops_langchain.memory.validity import (
     CLEARED_NOTE,
     cleared,
+    current_question,
     is_summary,
     leading_systems,
     role,
@@ -66,6 +71,8 @@ def sticky(
     strategy: Strategy,
     room: Room,
     marks: Marks = _MARKS,
+    *,
+    reselects: bool = False,
 ) -> Sticky:
     """Return the prompt for a history, and whether its cut has moved just now.
 
@@ -75,29 +82,36 @@ def sticky(
         strategy: How to cut.
         room: What the messages may use.
         marks: When to cut, and how far down.
+        reselects: A new question cuts the whole history anew, if that is too long; between two
+            questions the cut stays. Otherwise what one cut took away is gone for the next.
 
     Raises:
         ContextWindowError: If system messages and current question do not fit.
     """
     prompt, seen = carried(previous, history)
     used = known = room.cost(prompt)
-    total = _total(previous) if seen else 0
-    for message in history[seen:]:
+    total = _told_total(previous, history, seen, room)
+    asked = current_question(history) if reselects else None
+    was_cut = len(prompt) < seen
+    if asked is not None and asked >= seen:
+        prompt, seen = list(history[: asked + 1]), asked + 1
+        used = _cost(prompt, room)
+    for at, message in enumerate(history[seen:], seen):
         # A model is called before each AI message: there the cut was decided.
-        if role(message) == "ai" and marks.reached(used, len(prompt), room):
+        if role(message) == "ai" and marks.reached(used, prompt, room):
             with suppress(ContextWindowError):  # that call was refused; this one need not be
-                prompt = _reduced(prompt, strategy, room, marks)
+                prompt = _reduced(history[:at] if reselects else prompt, strategy, room, marks)
                 used = room.cost(prompt)
         prompt.append(message)
         used += room.count(message)
-    if total is not None:
-        total += sum(map(room.count, history[seen:]))
-    moved = marks.reached(used, len(prompt), room)
+    moved = marks.reached(used, prompt, room)
     if moved:
-        before, prompt = prompt, _reduced(prompt, strategy, room, marks)
+        before, prompt = prompt, _reduced(history if reselects else prompt, strategy, room, marks)
         moved = not _same(before, prompt)
+    if reselects and was_cut:
+        used = room.cost(prompt)  # the history was too long before: that is no news
     kept = prompt if _same(prompt, history) else valid(prompt)
-    return Sticky(kept, moved, used, known if seen else 0, total)
+    return Sticky(kept, moved, used, known, total)
 
 
 def carried(previous: Previous, history: Sequence[BaseMessage]) -> tuple[list[BaseMessage], int]:
@@ -137,8 +151,24 @@ def as_cut(messages: Sequence[BaseMessage], history: Sequence[BaseMessage]) -> C
     }
 
 
-def _total(previous: Previous) -> int | None:
-    return previous.get("total") if isinstance(previous, Mapping) else None
+def _told_total(
+    previous: Previous, history: Sequence[BaseMessage], seen: int, room: Room
+) -> int | None:
+    """Tokens of the whole history, if the cut says those of what was seen."""
+    known: int | None = 0
+    if seen:
+        known = previous.get("total") if isinstance(previous, Mapping) else None
+    return None if known is None else known + sum(map(room.count, history[seen:]))
+
+
+def _cost(messages: Sequence[BaseMessage], room: Room) -> int:
+    """Their tokens; where they do not fit, more than there are."""
+    used = 0
+    for message in reversed(messages):
+        used += room.count(message)
+        if used > room.free:
+            break
+    return used
 
 
 def _told(cut: Cut) -> Sequence[BaseMessage]:

@@ -115,9 +115,9 @@ def checked(strategy: Strategy) -> Strategy:
         kept = valid(pinned(picked, history, room.pinned or _never))
         return kept if kept and room.holds(kept) else sliding_window(kept or history, room)
 
-    if getattr(strategy, "blocks", False):
-        cut.blocks = True  # type: ignore[attr-defined]  # a function may have attributes
-
+    for name in ("blocks", "reselects"):
+        if getattr(strategy, name, False):
+            setattr(cut, name, True)
     return cut
 
 

@@ -161,6 +161,11 @@ class ContextWindow(Runnable[LanguageModelInput, list[BaseMessage]]):
         """Whether a cut may wait for something, such as a model that summarises."""
         return getattr(self._strategy, "blocks", False)
 
+    @property
+    def reselects(self) -> bool:
+        """Whether each question cuts the whole history anew, as `relevant` does."""
+        return getattr(self._strategy, "reselects", False)
+
     def check(self, messages: LanguageModelInput | int) -> ContextStatus:
         """Return how full the window is with these messages, or with a count of tokens."""
         tokens = messages if isinstance(messages, int) else self._tokens(messages)
@@ -203,9 +208,10 @@ class ContextWindow(Runnable[LanguageModelInput, list[BaseMessage]]):
         def way(history: Sequence[BaseMessage], room: Room) -> Sticky:
             stays = room.pinned or is_pinned
             room = replace(room, pinned=stays)
-            return sticky(history, previous, self._reducer(room), room, self._marks)
+            cut = self._reducer(room)
+            return sticky(history, previous, cut, room, self._marks, reselects=self.reselects)
 
-        return self._trim(messages, way, max_tokens)
+        return self._trim(messages, way, max_tokens, previous)
 
     async def atrim(self, messages: LanguageModelInput, *, max_tokens: int | None = None) -> Trim:
         """`trim`, in a thread where the strategy may have to wait for something."""
@@ -289,7 +295,13 @@ class ContextWindow(Runnable[LanguageModelInput, list[BaseMessage]]):
 
         return reduced
 
-    def _trim(self, messages: LanguageModelInput, way: _Way, max_tokens: int | None) -> Trim:
+    def _trim(
+        self,
+        messages: LanguageModelInput,
+        way: _Way,
+        max_tokens: int | None,
+        previous: Previous = (),
+    ) -> Trim:
         history: Sequence[Any] = _history(messages)
         room = self._room_of(max_tokens)
         try:
@@ -306,6 +318,7 @@ class ContextWindow(Runnable[LanguageModelInput, list[BaseMessage]]):
             length=len(history),
             count=room.count,
             total=made.total,
+            previous=previous,
         )
         if self._on_warning is not None:
             self._report(self._warn, (history, made, max_tokens or self.max_tokens))

@@ -13,6 +13,10 @@ __all__ = ["DEFAULT_MAX_INPUT_TOKENS", "ContextLimits", "context_limits"]
 DEFAULT_MAX_INPUT_TOKENS = 8_192
 """For models nobody knows: small on purpose, a window too large overflows."""
 
+_GPT_5_WINDOW, _GPT_5_ANSWER = 400_000, 128_000
+"""The price data lists the window of GPT-5 models, of which the answer's part is no input: OpenAI
+refuses more than 272,000 tokens, as the profiles of langchain-openai say too."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextLimits:
@@ -53,11 +57,16 @@ def context_limits(
     name = parse_model_name(model, provider)
     listing = find_listing(name)
     if listing and (window := listing[1].context_window):
-        return _limits(window, answer, "prices")
+        return _limits(_input_of(name.name, window), answer, "prices")
     # Its own provider lists no window: the smallest that another host of it does is safe.
     if windows := listed_windows(name):
-        return _limits(min(windows), answer, "prices")
+        return _limits(_input_of(name.name, min(windows)), answer, "prices")
     return _limits(DEFAULT_MAX_INPUT_TOKENS, answer, "default")
+
+
+def _input_of(model: str, window: int) -> int:
+    is_shared = model.startswith("gpt-5") and window == _GPT_5_WINDOW
+    return window - _GPT_5_ANSWER if is_shared else window
 
 
 def _limits(

@@ -1,5 +1,6 @@
 """The sticky cut keeps the prompt's prefix until the window is nearly full again."""
 
+import json
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from llmops_langchain.errors import ContextWindowError
-from llmops_langchain.memory import Room, sliding_window
+from llmops_langchain.memory import ContextWindow, Room, Trim, sliding_window
 from llmops_langchain.memory.sticky import carried, sticky
 from llmops_langchain.memory.validity import CLEARED_NOTE
 
@@ -19,6 +20,14 @@ SYSTEM = SystemMessage("s" * 100, id="system")
 def room(max_tokens: int = 1000) -> Room:
     """A room in which a token is a character."""
     return Room(max_tokens=max_tokens, taken=0, count=lambda m: len(m.content))
+
+
+def picks(history, room: Room) -> list[BaseMessage]:
+    """Keep the turns that say what the question says, and the last ones."""
+    asked = max(i for i, m in enumerate(history) if m.type == "human")
+    about = str(history[asked].content)[:1]
+    named = [m for m in history[1:asked] if str(m.content)[:1] == about]
+    return sliding_window([history[0], *named, *history[asked:]], room)
 
 
 def prompt(history, previous=(), max_tokens: int = 1000) -> list[BaseMessage]:
@@ -101,6 +110,95 @@ def test_the_previous_prompt_saves_time_and_changes_nothing(sizes, tools, data) 
     history = [m.model_copy(update={"id": f"m{i}"}) for i, m in enumerate(history)]
     seen = data.draw(st.sampled_from(list(calls_of(history))))
     assert ids(prompt(history, prompt(seen))) == ids(prompt(history))
+
+
+@given(
+    sizes=st.lists(st.integers(0, 400), min_size=1, max_size=40),
+    tools=st.booleans(),
+    data=st.data(),
+)
+@settings(max_examples=100, deadline=None)
+def test_what_a_state_keeps_of_a_prompt_does_as_well(sizes, tools, data) -> None:
+    history = loop(*sizes) if tools else [m for s in sizes for m in chat(1, s)[1:3]]
+    history = [m.model_copy(update={"id": f"m{i}"}) for i, m in enumerate(history)]
+    window = ContextWindow("gpt-4o", 1000, token_counter=lambda ms: sum(len(m.content) for m in ms))
+    seen = window.trim_sticky(data.draw(st.sampled_from(list(calls_of(history)))))
+    kept = json.loads(json.dumps(seen.cut))
+    assert set(kept["ids"]) <= {m.id for m in history}
+    made, again = window.trim_sticky(history, previous=kept), window.trim_sticky(history)
+    assert ids(made.messages) == ids(again.messages)
+    assert made.freed_tokens == again.freed_tokens
+
+
+def letters(*said: str) -> list[BaseMessage]:
+    """A chat of questions and answers of 25 tokens, each of one letter, and a last question."""
+    kinds = [kind for _ in said for kind in (HumanMessage, AIMessage)]
+    texts = [letter * 25 for letter in said for _ in "qa"]
+    talk = [kind(text, id=str(i)) for i, (kind, text) in enumerate(zip(kinds, texts, strict=True))]
+    return [SYSTEM, *talk[:-1]]
+
+
+class TestReselecting:
+    """A strategy that picks by the question is asked again with each question."""
+
+    @staticmethod
+    def trims(histories) -> list[Trim]:
+        class Picks:
+            reselects = True
+
+            def __call__(self, history, room):
+                return picks(history, room)
+
+        count = {"token_counter": lambda ms: sum(len(m.content) for m in ms)}
+        window, made = ContextWindow("gpt-4o", 1000, Picks(), **count), list[Trim]()
+        for history in histories:
+            made.append(window.trim_sticky(history, previous=made[-1].cut if made else ()))
+            assert ids(made[-1].messages) == ids(window.trim_sticky(history).messages)
+        return made
+
+    def test_what_one_question_left_out_is_found_for_the_next(self) -> None:
+        history = letters("a", *"b" * 30, "a", "b")
+        about_a, about_b = self.trims([history[:-2], history])
+        assert [m.content[0] for m in about_a.messages[1:]] == ["a", "a", "a"]
+        assert {m.content[0] for m in about_b.messages[1:]} == {"b"}
+
+    def test_between_two_questions_the_cut_stays(self) -> None:
+        steps = list(loop(*[100] * 8)[2:])
+        history = [*letters("a", *"b" * 30, "a"), *steps]
+        asked = len(history) - len(steps)
+        made = self.trims([history[:at] for at in range(asked, len(history) + 1, 2)])
+        moved = [trim.moved for trim in made]
+        assert moved[0]
+        assert sum(moved) <= 2
+        for before, after, has_moved in zip(made, made[1:], moved[1:], strict=False):
+            begins_alike = ids(after.messages)[: len(before.messages)] == ids(before.messages)
+            assert begins_alike is not has_moved
+
+    def test_what_fits_is_left_as_it_is(self) -> None:
+        history = letters(*"abcabc")
+        [trim] = self.trims([history])
+        assert (trim.messages, trim.moved) == (history, False)
+
+    def test_the_discount_it_loses_is_told(self) -> None:
+        history = letters("a", *"b" * 30, "a", "b", "b")
+        first, other, same = self.trims([history[:-4], history[:-2], history])
+        assert first.lost_prefix_tokens == 0
+        assert other.lost_prefix_tokens == 75
+        assert 0 < same.lost_prefix_tokens <= 600
+
+    def test_a_window_that_stays_full_is_no_news(self) -> None:
+        told: list[str] = []
+        window = ContextWindow(
+            "gpt-4o",
+            1000,
+            "relevant",
+            token_counter=lambda ms: sum(len(m.content) for m in ms),
+            on_warning=lambda status: told.append(status.status),
+        )
+        cut, history = {}, letters(*"ab" * 40)
+        for end in range(2, len(history) + 1, 2):
+            cut = window.trim_sticky(history[:end], previous=cut).cut
+        assert told == ["warning", "critical"]
 
 
 def test_with_the_previous_prompt_the_cost_does_not_grow_with_the_chat() -> None:

@@ -13,14 +13,24 @@ PROFILE = {"max_input_tokens": 272_000, "max_output_tokens": 128_000}
     [
         ({"max_input_tokens": 9, "profile": PROFILE}, 9, "override"),
         ({"profile": PROFILE}, 272_000, "profile"),
-        ({"profile": {"max_input_tokens": 0}}, 400_000, "prices"),
-        ({}, 400_000, "prices"),
+        ({"profile": {"max_input_tokens": 0}}, 272_000, "prices"),
+        ({}, 272_000, "prices"),
         ({"provider": "nobody"}, DEFAULT_MAX_INPUT_TOKENS, "default"),
     ],
 )
 def test_the_nearest_source_wins(arguments, max_input_tokens, source) -> None:
     limits = context_limits("openai:gpt-5", **arguments)
     assert (limits.max_input_tokens, limits.source) == (max_input_tokens, source)
+
+
+@pytest.mark.parametrize("name", ["gpt-5-mini", "openai/gpt-5-nano", "azure/gpt-5.1", "gpt-5.2"])
+def test_of_a_window_shared_with_the_answer_only_the_input_counts(name) -> None:
+    assert context_limits(name).max_input_tokens == 272_000
+
+
+@pytest.mark.parametrize(("name", "window"), [("gpt-4o", 128_000), ("o3", 200_000)])
+def test_other_windows_are_as_listed(name, window) -> None:
+    assert context_limits(name).max_input_tokens == window
 
 
 def test_a_model_listed_without_a_window_gets_the_default() -> None:
