@@ -24,6 +24,7 @@ SCRIPTS = (
     "semantic_index.py",
     "vectors.py",
     "trim.py",
+    "growing_chat.py",
     "validity.py",
     "evidence.py",
     "counting.py",

@@ -133,7 +133,7 @@ def _openai_refusal(messages: Sequence[Mapping[str, Any]]) -> str | None:
             if message["tool_call_id"] not in waiting:
                 return (
                     "Invalid parameter: messages with role 'tool' must be a response to a "
-                    "preceeding message with 'tool_calls'."
+                    "preceding message with 'tool_calls'."
                 )
             waiting.remove(message["tool_call_id"])
         elif waiting:

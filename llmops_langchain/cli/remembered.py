@@ -40,7 +40,7 @@ def ask_what_was_said_long_ago(ops: "LLMOps", chat: "BaseChatModel", run: str) -
             answer = ops.cached(chat).invoke(kept)
         told[strategy] = "kept" if _knows(kept, thread) else "lost"
         console.print(
-            f"  {means} turns: {len(kept)} of {len(history)} messages sent, the answer among them is "
+            f"  {means} turns: {len(kept)} of {len(history)} messages sent, the fact among them is "
             f"[{'green' if told[strategy] == 'kept' else 'yellow'}]{told[strategy]}[/]"
             f"  [dim]{' '.join(answer.text.split())}[/dim]"
         )
