@@ -182,7 +182,7 @@ def test_commit_has_no_thread_and_no_file(database: Database, tmp_path: Path) ->
     with Ledger(database, durability="commit", journal_dir=tmp_path / "journals") as ledger:
         ledger.record(event := metric())
         assert stored(database) == [event]
-        assert writers() == before
+        assert writers() <= before  # one of another test may end meanwhile
         assert journals(tmp_path / "journals") == []
 
 
