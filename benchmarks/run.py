@@ -25,6 +25,7 @@ SCRIPTS = (
     "vectors.py",
     "trim.py",
     "growing_chat.py",
+    "summaries.py",
     "validity.py",
     "evidence.py",
     "counting.py",

@@ -31,6 +31,8 @@ def strategy_of(strategy: str | Strategy, model: str | BaseChatModel) -> Strateg
     Raises:
         ConfigurationError: If there is none of this name.
     """
+    if isinstance(strategy, Summarize):
+        return checked(strategy.of(model))
     if not isinstance(strategy, str):
         return strategy if getattr(strategy, "sound", False) else checked(strategy)
     if strategy not in STRATEGIES:

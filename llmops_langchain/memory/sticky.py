@@ -15,6 +15,7 @@ or until tool results fill the window: prompts then begin alike within a turn on
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from operator import is_
 from typing import Any, NamedTuple
 
@@ -100,13 +101,16 @@ def sticky(
         # A model is called before each AI message: there the cut was decided.
         if role(message) == "ai" and marks.reached(used, prompt, room):
             with suppress(ContextWindowError):  # that call was refused; this one need not be
-                prompt = _reduced(history[:at] if reselects else prompt, strategy, room, marks)
+                so_far = history[:at]
+                whole = replace(room, history=so_far)
+                prompt = _reduced(so_far if reselects else prompt, strategy, whole, marks)
                 used = room.cost(prompt)
         prompt.append(message)
         used += room.count(message)
     moved = marks.reached(used, prompt, room)
     if moved:
-        before, prompt = prompt, _reduced(history if reselects else prompt, strategy, room, marks)
+        before, whole = prompt, replace(room, history=history)
+        prompt = _reduced(history if reselects else prompt, strategy, whole, marks)
         moved = not _same(before, prompt)
     if reselects and was_cut:
         used = room.cost(prompt)  # the history was too long before: that is no news

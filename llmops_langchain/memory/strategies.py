@@ -48,6 +48,8 @@ class Room:
     """Tokens that any message takes."""
     pinned: Callable[[BaseMessage], bool] | None = None
     """Which messages no cut takes away; `None`: there are none."""
+    history: Sequence[BaseMessage] | None = None
+    """The conversation, where what is cut is the prompt that was made of it before."""
     optional: bool = False
     """The messages could also stay for now: a strategy may raise `CutPostponedError`."""
 
