@@ -14,7 +14,7 @@ from llmops_langchain.memory import ContextWindow, Summarize
 from llmops_langchain.middleware import ContextWindowMiddleware
 from llmops_langchain.tokens import count_tokens
 
-pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.slow]
 
 SYSTEM = SystemMessage("You are the desk of a shop for plants.")
 BUDGET, MOST = 500, 120
