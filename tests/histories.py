@@ -8,6 +8,8 @@ __all__ = ["agent_history", "seeded", "spoilt", "tool_step", "words"]
 
 WORDS = ["alpha", "order", "refund", "price", "ship", "track", "cancel", "error", "retry"]
 
+_EMPTY: list[str | list[str | dict[str, str]]] = ["", [], [{"type": "text", "text": ""}]]
+
 
 def seeded(name: str) -> random.Random:
     """The same random numbers for the same name, in every run."""
@@ -41,14 +43,16 @@ def agent_history(rng: random.Random, turns: int) -> list[BaseMessage]:
 
 
 def spoilt(rng: random.Random, history: list[BaseMessage]) -> list[BaseMessage]:
-    """The history with some messages lost, doubled or moved."""
+    """The history with some messages lost, doubled or moved, and some answers without a word."""
     history = list(history)
     for _ in range(rng.randint(1, 5)):
         at = rng.randrange(len(history))
         message = history.pop(at)
-        fate = rng.choice(["lost", "doubled", "moved"])
+        fate = rng.choice(["lost", "doubled", "moved", "emptied"])
         if fate == "doubled":
             history[at:at] = [message, message.model_copy()]
+        elif fate == "emptied" and message.type == "ai":
+            history.insert(at, message.model_copy(update={"content": rng.choice(_EMPTY)}))
         elif fate == "moved" or len(history) < 2:
             history.insert(rng.randrange(len(history) + 1), message)
     return history

@@ -24,6 +24,10 @@ def refusals(messages: Sequence[BaseMessage]) -> list[str]:
     found = ["system message in the middle"] if any(_is(m, SystemMessage) for m in talk) else []
     if not talk or not _is(talk[0], HumanMessage):
         found.append("the first message is not the user's")
+    if any(
+        _is_ai(m) and not m.text and not m.tool_calls and not m.invalid_tool_calls for m in talk
+    ):
+        found.append("an answer without content")
     return found + _tool_refusals(talk)
 
 

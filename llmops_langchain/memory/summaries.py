@@ -165,7 +165,7 @@ class _Talk:
     """
 
     def __init__(self, history: Sequence[BaseMessage], room: Room) -> None:
-        whole: Sequence[BaseMessage] | None = getattr(room, "history", None)
+        whole = room.history
         self.is_growing = whole is not None
         self.whole = history if whole is None else whole
         self._room, self._before = room, _summary_of(history) if self.is_growing else None

@@ -3,8 +3,11 @@
 A history is its leading system messages, then turns. A turn is a question (a human message) and
 the steps that follow it. A step is what stays or goes together: an AI message with tool calls and
 all their results, or one plain message. What no provider accepts is in no step: a tool result
-whose call is gone, a call that was never answered, a system message in the middle. Only the calls
-of the very last AI message may still be open.
+whose call is gone, a call that was never answered, an answer that says nothing, a system message in
+the middle. Only the calls of the very last AI message may still be open.
+
+Providers differ: OpenAI takes empty answers, Anthropic a history that ends with one, Gemini none.
+One set of rules that all of them accept leaves a thread free to change its model.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -222,13 +225,30 @@ def _valid_steps(messages: Sequence[BaseMessage], *, at_end: bool) -> list[Step]
                 at += 1
             may_be_open = at_end and at == len(messages)
             found += _tool_step(message, calls, messages[first:at], may_be_open=may_be_open)
-        elif kind in ("human", "ai", "other"):
+        elif kind in ("human", "other") or (kind == "ai" and not _is_empty(message)):
             found.append([message])
     return found
 
 
 def _is_answer(message: BaseMessage) -> bool:
-    return isinstance(message, AIMessage) and not (message.tool_calls or message.invalid_tool_calls)
+    """Whether a message is an answer and no more, as most of a chat are."""
+    if not isinstance(message, AIMessage) or message.tool_calls or message.invalid_tool_calls:
+        return False
+    content = message.content
+    return content.__class__ is str and bool(content)
+
+
+def _is_empty(message: BaseMessage) -> bool:
+    """Whether an answer says nothing: no text, no media, no legacy call of a function."""
+    content = message.content
+    parts = [content] if isinstance(content, str) else content
+    return not (any(map(_says, parts)) or any(message.additional_kwargs.values()))
+
+
+def _says(part: str | dict[str, object]) -> bool:
+    if isinstance(part, str):
+        return bool(part)
+    return part.get("type") != "text" or bool(part.get("text"))
 
 
 def _call_ids(message: BaseMessage) -> list[str | None]:

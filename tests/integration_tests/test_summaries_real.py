@@ -1,5 +1,6 @@
 """A running summary by a real model: a small one, often wrong, with real tokens and delays."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -76,7 +77,12 @@ async def test_an_agent_on_it_answers_every_turn(local_model) -> None:
     assert len(state["messages"]) == 16
 
 
-def test_a_model_that_is_too_late_costs_no_answer(local_model) -> None:
+def test_a_model_that_is_too_late_costs_no_answer_and_helps_the_next_cut(local_model) -> None:
     model = local_model.chat_model(max_tokens=200)
     window = ContextWindow(model, BUDGET, Summarize(timeout=0.001))
     assert window.invoke(talk(20)) == ContextWindow(model, BUDGET).invoke(talk(20))
+    late = [thread for thread in threading.enumerate() if thread.name == "llmops-summary"]
+    for thread in late:
+        thread.join()
+    assert len(late) == 1
+    assert window.invoke(talk(20))[1].text.startswith("Summary of the conversation so far:\n\n")
