@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         DatabaseUnavailableError,
         LLMOpsError,
         MissingExtraError,
+        NoCandidateError,
         NotFoundError,
         SchemaVersionError,
         StorageError,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from llmops_langchain.middleware import BudgetMiddleware, ContextWindowMiddleware
     from llmops_langchain.models import PriceOverride
     from llmops_langchain.ops import LLMOps
+    from llmops_langchain.routing import Decision, Limits, ModelChoice, ModelRouter, Target
     from llmops_langchain.settings import Settings
     from llmops_langchain.storage import Database
     from llmops_langchain.tokens import count_tokens
@@ -106,15 +108,20 @@ __all__ = [
     "DatabaseLockedError",
     "DatabaseReadOnlyError",
     "DatabaseUnavailableError",
+    "Decision",
     "EarlyCut",
     "Event",
     "Explanation",
     "LLMOps",
     "LLMOpsError",
     "Ledger",
+    "Limits",
     "MemoryStore",
     "MissingExtraError",
+    "ModelChoice",
     "ModelCost",
+    "ModelRouter",
+    "NoCandidateError",
     "NotFoundError",
     "OpenTelemetryExport",
     "PriceOverride",
@@ -130,6 +137,7 @@ __all__ = [
     "StorageError",
     "StoredPrices",
     "Summarize",
+    "Target",
     "TrackingMiddleware",
     "Trim",
     "UnpricedModel",
@@ -174,6 +182,7 @@ _HOMES = {
         "DatabaseUnavailableError",
         "LLMOpsError",
         "MissingExtraError",
+        "NoCandidateError",
         "NotFoundError",
         "SchemaVersionError",
         "StorageError",
@@ -208,6 +217,7 @@ _HOMES = {
     ),
     "models": ("PriceOverride",),
     "ops": ("LLMOps",),
+    "routing": ("Decision", "Limits", "ModelChoice", "ModelRouter", "Target"),
     "settings": ("Settings",),
     "storage": ("Database",),
     "tokens": ("count_tokens",),

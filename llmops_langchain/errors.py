@@ -5,6 +5,7 @@ LLMOpsError
 ├── MissingExtraError          also an ImportError: an optional package is not installed
 ├── ContextWindowError         also a ValueError: what must be kept is larger than the window
 ├── NotFoundError              also a LookupError: a name or id of no stored row
+├── NoCandidateError           also a LookupError: a router has no model that may be asked
 ├── BudgetError                a guarded call was refused before the model was asked
 │   ├── BudgetExceededError        the call would pass a budget
 │   ├── UnscopedCallError          nobody said whose call it is, and there are hard budgets
@@ -32,6 +33,7 @@ __all__ = [
     "DatabaseUnavailableError",
     "LLMOpsError",
     "MissingExtraError",
+    "NoCandidateError",
     "NotFoundError",
     "SchemaVersionError",
     "StorageError",
@@ -91,6 +93,15 @@ class ContextWindowError(LLMOpsError, ValueError):
 
 class NotFoundError(LLMOpsError, LookupError):
     """Raised when a name or an id means no stored row."""
+
+
+class NoCandidateError(LLMOpsError, LookupError):
+    """Raised when no choice of a router may be asked; `excluded` says why not, by name."""
+
+    def __init__(self, excluded: dict[str, str]) -> None:
+        self.excluded = excluded
+        told = "; ".join(f"{name}: {why}" for name, why in excluded.items())
+        super().__init__(f"no model may be asked ({told}): add a choice, or loosen a rule")
 
 
 class BudgetError(LLMOpsError):

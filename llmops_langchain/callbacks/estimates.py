@@ -160,6 +160,11 @@ class Experience:
             self._asked.clear()
         self._asked[run_id] = (model, counted)
 
+    def goes_on_as(self, run_id: UUID, other: UUID) -> None:
+        """A call that was asked under one id ends under another."""
+        if (asked := self._asked.pop(run_id, None)) is not None:
+            self._asked[other] = asked
+
     def hear(self, event: Event) -> None:
         """Learn from a call that ended; the answer may be under another name than the question."""
         model, counted = self._asked.pop(event.id, (event.model or "", 0))

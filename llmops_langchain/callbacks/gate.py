@@ -24,6 +24,7 @@ from llmops_langchain.callbacks.estimates import (
 )
 from llmops_langchain.callbacks.living import Living
 from llmops_langchain.callbacks.scoping import scope_of
+from llmops_langchain.callbacks.spent import rates_of
 from llmops_langchain.callbacks.usage import UsageCallbackHandler
 from llmops_langchain.clock import Clock
 from llmops_langchain.errors import (
@@ -187,6 +188,12 @@ class Gate:
         upkeep.shutdown(wait=False)
         living.close()
 
+    def goes_on_as(self, run_id: UUID, other: UUID) -> None:
+        """A call that was let through under one id ends under another."""
+        self._experience.goes_on_as(run_id, other)
+        if self._slices is not None:
+            self._slices.goes_on_as(run_id, other)
+
     def after_fork(self) -> None:
         """Start with threads of this process' own."""
         self._workers = ThreadPoolExecutor(4, "llmops-gate")
@@ -304,7 +311,8 @@ class Gate:
     def _rates(self, asked: Asked, name: str, governed: Governed) -> Rates:
         tier = asked.kwargs.get("service_tier") or vars(asked.model).get("service_tier")
         provider = asked.metadata.get("ls_provider")
-        rates = self._prices.rates(name, provider, tier=tier)
+        own = rates_of(asked.metadata.get("llmops_prices"))
+        rates = own or self._prices.rates(name, provider, tier=tier)
         if rates is None:
             raise UnpricedModelError(name, scope=governed.budgets[0].budget.name)
         return rates

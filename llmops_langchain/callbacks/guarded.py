@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, BaseLLM
-from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.language_models import BaseLLM
+from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from typing_extensions import override
@@ -20,9 +20,12 @@ from llmops_langchain.wrapping import (
     KnownRuns,
     aguarded,
     arguments,
+    astreamed_by,
     innermost,
     layered,
+    over_candidates,
     run_of,
+    streamed_by,
 )
 from llmops_langchain.wrapping import guarded as fetched
 
@@ -46,6 +49,9 @@ def guarded(model: M, gate: Gate, full: WhenFull) -> M:
         ConfigurationError: If there is no model to wrap.
     """
     laid = Laid(gate=gate, full=full)
+    if hasattr(innermost(model), "with_candidates"):
+        # A router asks several models, each of which needs room of its own.
+        return over_candidates(model, lambda each: guarded(each, gate, full))
     if isinstance(innermost(model), BaseLLM):
         if full.instead is not None:
             msg = "`downgrade_to` is for chat models: a text model is refused, or waits"
@@ -139,7 +145,7 @@ class GuardedAnswers(KnownRuns):
     ) -> Iterator[ChatGenerationChunk]:
         with call:
             if call.instead is not None:
-                for chunk in _streamed(call.instead, messages, stop, call.kwargs):
+                for chunk in streamed_by(call.instead, messages, stop, call.kwargs):
                     call.heard(chunk)
                     yield chunk
                 return
@@ -158,7 +164,7 @@ class GuardedAnswers(KnownRuns):
     ) -> AsyncIterator[ChatGenerationChunk]:
         async with call:
             if call.instead is not None:
-                async for chunk in _astreamed(call.instead, messages, stop, call.kwargs):
+                async for chunk in astreamed_by(call.instead, messages, stop, call.kwargs):
                     call.heard(chunk)
                     yield chunk
                 return
@@ -168,41 +174,3 @@ class GuardedAnswers(KnownRuns):
                 async for chunk in arriving:
                     call.heard(chunk)
                     yield chunk
-
-
-def _streamed(
-    model: BaseChatModel,
-    messages: list[BaseMessage],
-    stop: list[str] | None,
-    kwargs: dict[str, Any],
-) -> Iterator[ChatGenerationChunk]:
-    """What another model answers, in chunks where it has them."""
-    if _streams(model):
-        yield from model._stream(messages, stop, **kwargs)  # noqa: SLF001 - as core would
-    else:
-        yield _one_chunk(model._generate(messages, stop, **kwargs))  # noqa: SLF001 - as core would
-
-
-async def _astreamed(
-    model: BaseChatModel,
-    messages: list[BaseMessage],
-    stop: list[str] | None,
-    kwargs: dict[str, Any],
-) -> AsyncIterator[ChatGenerationChunk]:
-    if _streams(model):
-        async for chunk in model._astream(messages, stop, **kwargs):  # noqa: SLF001 - as core would
-            yield chunk
-    else:
-        yield _one_chunk(await model._agenerate(messages, stop, **kwargs))  # noqa: SLF001 - as core would
-
-
-def _streams(model: BaseChatModel) -> bool:
-    kind = type(model)
-    own = (kind._stream, kind._astream)  # noqa: SLF001 - core asks so too
-    return own != (BaseChatModel._stream, BaseChatModel._astream)  # noqa: SLF001 - as above
-
-
-def _one_chunk(answer: ChatResult) -> ChatGenerationChunk:
-    told = answer.generations[0].message
-    message = AIMessageChunk(**{**told.model_dump(exclude={"type"}), "type": "AIMessageChunk"})
-    return ChatGenerationChunk(message=message)

@@ -80,6 +80,7 @@ class GuardedCall:
         self.instead: BaseChatModel | None = None
         """The cheaper model to ask, where there was no room for this one."""
         self._run_id = run.run_id or new_id()
+        self._of = run.of
         # Of a model that is asked in another's place the run has the other's name.
         metadata = {**run.metadata, **_named(model, kwargs)}
         self._asked = Asked(model, prompt, kwargs, metadata, self._run_id, max(1, prompts))
@@ -107,6 +108,7 @@ class GuardedCall:
     def told(self, answer: R) -> R:
         """The answer as it came; the handler has heard it."""
         self._told = True
+        self._succeeds()
         if self.instead is None and (self._began or not self._core_tells):
             self._usage.on_llm_end(_result(answer), run_id=self._run_id)
         return answer
@@ -114,6 +116,7 @@ class GuardedCall:
     def heard(self, chunk: Chunk) -> None:
         """A chunk came."""
         self._chunks.append(chunk)
+        self._succeeds()
         if self._began and len(self._chunks) == 1:
             self._usage.on_llm_new_token(chunk.text, run_id=self._run_id)
 
@@ -145,12 +148,20 @@ class GuardedCall:
         if self._usage.watches(self._run_id):
             return
         self._began = True
+        of = {} if self._of is None else {"parent_run_id": self._of}
         prompt, metadata = self._asked.prompt, dict(self._asked.metadata)
-        told: dict[str, Any] = {"metadata": metadata, "invocation_params": self.kwargs}
+        told: dict[str, Any] = {"metadata": metadata, "invocation_params": self.kwargs, **of}
         if isinstance(prompt, str):
             self._usage.on_llm_start({}, [prompt], run_id=self._run_id, **told)
         else:
             self._usage.on_chat_model_start({}, [list(prompt)], run_id=self._run_id, **told)
+
+    def _succeeds(self) -> None:
+        """An attempt that answers is its router's run from now on: that has the one event."""
+        if self._of is not None:
+            self._began = self._usage.goes_on_as(self._run_id, self._of)
+            self._gate.goes_on_as(self._run_id, self._of)
+            self._run_id, self._of = self._of, None
 
     def _enter(self, let: Pass) -> None:
         self._let = let

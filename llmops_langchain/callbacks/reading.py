@@ -1,7 +1,7 @@
 """What a provider's answer says about its usage, in one record; pure functions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.outputs import (
@@ -34,6 +34,8 @@ class Answer:
     """Service tier that changes the price."""
     cache_tier: CacheTier | None = None
     """Which cache answered, `None` if the model did."""
+    route: Mapping[str, Any] = field(default_factory=dict)
+    """Who answered of a router's choices: `model`, `provider`, and `prices` of its own."""
     choices: Sequence[Generation] = ()
     """The answer itself, to estimate from; several with `n > 1`."""
 
@@ -54,7 +56,7 @@ def read_answer(result: LLMResult) -> Answer:
     if mark := said.get("llmops_cache"):
         # A hit of ours has the usage of the call that was paid for in its mark.
         told, cache_tier = mark["usage_metadata"], _tier_of(mark)
-    usage = _mapping(told)
+    usage, route = _mapping(told), _mapping(said.get("llmops_route"))
     if not mark and not output and "total_cost" in usage:
         # On a hit of any other cache, core adds a cost of 0 and has no output.
         cache_tier = "other"
@@ -64,10 +66,11 @@ def read_answer(result: LLMResult) -> Answer:
     return Answer(
         usage=(read_usage(usage, tier) if usage else None) or _older_usage(output, said, info),
         says_how_long=not usage or _says_how_long(usage.get("input_token_details")),
-        model=_name(said) or _name(output) or _name(info),
+        model=_name(said) or _name(output) or _name(info) or _name(route),
         tier=tier,
         cache_tier=cache_tier,
         choices=choices,
+        route=route,
     )
 
 

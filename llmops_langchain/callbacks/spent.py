@@ -11,11 +11,11 @@ from llmops_langchain.callbacks.endings import bills_input
 from llmops_langchain.callbacks.marks import kept_for_an_hour
 from llmops_langchain.callbacks.reading import Answer
 from llmops_langchain.callbacks.runs import Call
-from llmops_langchain.models import PriceBook, TokenUsage
+from llmops_langchain.models import PriceBook, Rates, TokenUsage
 from llmops_langchain.tokens import counter_for
 from llmops_langchain.tokens.parts import MESSAGE_TOKENS
 
-__all__ = ["NOTHING", "Cost", "cost_of", "tokens_of"]
+__all__ = ["NOTHING", "Cost", "cost_of", "rates_of", "tokens_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,15 +37,30 @@ _FREE = Cost(0, None, unpriced=False)
 
 
 def cost_of(
-    prices: PriceBook, model: str | None, usage: TokenUsage, provider: str | None, tier: str | None
+    prices: PriceBook,
+    model: str | None,
+    usage: TokenUsage,
+    provider: str | None,
+    tier: str | None,
+    *,
+    own: Rates | None = None,
 ) -> Cost:
-    """The price of `usage`; nothing costs nothing, whatever a request costs."""
+    """The price of `usage`, by `own` rates if there are some; nothing costs nothing."""
     if not usage.input_tokens and not usage.output_tokens and usage == NOTHING:
         return _FREE
+    if own is not None:
+        return Cost(own.cost(usage), own.version, unpriced=False)
     price = prices.price(model or "", usage, provider=provider, tier=tier)
     if price is None:
         return Cost(0, None, unpriced=True)
     return Cost(price.nano_dollars, price.version, unpriced=price.fallback)
+
+
+def rates_of(stated: object) -> Rates | None:
+    """The prices that a router's choice has of its own; `None` if there are none."""
+    if not isinstance(stated, Mapping):
+        return None
+    return Rates.plain(input=stated["input"], output=stated["output"], cached=stated["cached"])
 
 
 def tokens_of(

@@ -17,7 +17,7 @@ from llmops_langchain.callbacks.endings import was_cut_off
 from llmops_langchain.callbacks.reading import Answer, read_answer, read_part, read_unparsed
 from llmops_langchain.callbacks.runs import Call, Runs, WatchedCall
 from llmops_langchain.callbacks.scoping import scope_of
-from llmops_langchain.callbacks.spent import NOTHING, cost_of, tokens_of
+from llmops_langchain.callbacks.spent import NOTHING, cost_of, rates_of, tokens_of
 from llmops_langchain.callbacks.stated import Stated, stated_event
 from llmops_langchain.callbacks.tools import ToolRuns
 from llmops_langchain.clock import Clock, system_clock
@@ -128,6 +128,54 @@ class UsageCallbackHandler(BaseCallbackHandler):
         if (call := self._calls.get(run_id)) is not None:
             call.reservation_id, call.at_risk = reservation_id, at_risk
             call.model, call.provider = model or call.model, provider or call.provider
+
+    def goes_on_as(self, run_id: UUID, other: UUID) -> bool:
+        """Let the event of a call under way be another run's, whose attempt it was.
+
+        Returns:
+            Whether this handler has to be told of the end: nobody else tells it of that run.
+        """
+        call, whole = self._calls.end(run_id), self._calls.get(other)
+        if call is None:
+            return False
+        if whole is None:
+            self._calls.begin(other, replace(call, parent_run_id=None))
+            return True
+        whole.reservation_id, whole.at_risk = call.reservation_id, call.at_risk
+        whole.model, whole.provider, whole.prices = call.model, call.provider, call.prices
+        return False
+
+    def attempt_failed(
+        self,
+        attempt_id: UUID,
+        run_id: UUID,
+        error: BaseException,
+        *,
+        metadata: Mapping[str, Any],
+        latency: float,
+    ) -> None:
+        """Record that a router's attempt failed, where its run is watched.
+
+        Args:
+            attempt_id: Its own id.
+            run_id: The router's run.
+            error: How it failed.
+            metadata: As core tells it of a model's run, and `llmops_prices` of its own.
+            latency: Seconds until then.
+        """
+        whole = self._calls.get(run_id)
+        if whole is None or not self._calls.end_unseen(attempt_id):
+            return  # a guarded attempt has told of itself
+        failed = replace(
+            whole,
+            model=metadata.get("ls_model_name"),
+            provider=metadata.get("ls_provider"),
+            prices=metadata.get("llmops_prices"),
+            parent_run_id=run_id,
+        )
+        failed.started, failed.first_token = time.perf_counter() - latency, None
+        failed.reservation_id, failed.at_risk = None, 0
+        self._ledger.record(self._event(failed, attempt_id, None, error))
 
     def record(
         self,
@@ -313,6 +361,7 @@ class UsageCallbackHandler(BaseCallbackHandler):
             prompt=prompt,
             settings=told.get("invocation_params") or {},
             batch=batch,
+            prices=metadata.get("llmops_prices"),
         )
         self._calls.begin(run_id, call)
 
@@ -342,10 +391,12 @@ class UsageCallbackHandler(BaseCallbackHandler):
         tier = answer.tier if answer else None
         cache_tier = answer.cache_tier if answer else None
         paid, estimated = tokens_of(call, answer, error, model)
-        cost = cost_of(self._prices, model, paid, call.provider, tier)
+        provider = (answer and answer.route.get("provider")) or call.provider
+        own = rates_of((answer and answer.route.get("prices")) or call.prices)
+        cost = cost_of(self._prices, model, paid, provider, tier, own=own)
         if cost.unpriced and call.model not in (None, model):
             # A gateway may answer under a name of its own; it was asked under one that has a price.
-            cost = cost_of(self._prices, call.model, paid, call.provider, tier)
+            cost = cost_of(self._prices, call.model, paid, provider, tier)
         spent = NOTHING if cache_tier else paid
         # Of a call that was cut off nobody tells what the provider billed.
         is_open = error is not None and (estimated or answer is not None)
@@ -362,7 +413,7 @@ class UsageCallbackHandler(BaseCallbackHandler):
             agent=scope.agent,
             thread=scope.thread,
             tags=scope.tags or None,
-            provider=call.provider,
+            provider=provider,
             model=model,
             tier=tier,
             run_id=run_id,

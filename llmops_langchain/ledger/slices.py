@@ -136,6 +136,13 @@ class Slices:
         self._end(lambda _key, _slice: False)
         return made
 
+    def goes_on_as(self, run_id: UUID, other: UUID) -> None:
+        """What was drawn for one run is settled by the event of another."""
+        with self._lock:
+            for slice_ in self._by_id.values():
+                if run_id in slice_.drawn:
+                    slice_.drawn[other] = slice_.drawn.pop(run_id)
+
     def undo(self, run_id: UUID) -> None:
         """Give back what a call drew that is not made."""
         with self._lock:

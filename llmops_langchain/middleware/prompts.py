@@ -17,11 +17,11 @@ from llmops_langchain.ledger import Scope, track
 from llmops_langchain.memory import ContextStatus, ContextWindow, Trim
 from llmops_langchain.memory.marks import status_of
 from llmops_langchain.middleware.alarm import Alarm
-from llmops_langchain.middleware.overflow import Overflow, overflow
 from llmops_langchain.middleware.request import FormatTokens, has_media, history_of, input_tokens
 from llmops_langchain.tokens import counter_for, model_name
 from llmops_langchain.tokens.calibration import Calibration
 from llmops_langchain.wrapping import innermost
+from llmops_langchain.wrapping.overflow import Overflow, overflow
 
 try:
     from langchain.agents.middleware import ModelRequest, ModelResponse

@@ -145,19 +145,11 @@ def flat(
     fallback: bool = False,
 ) -> Rates:
     """Rates of a price that names no more than these, US dollars per million tokens."""
-    fresh, told = nano_dollars(prompt or 0), nano_dollars(answer or 0)
-    read = fresh if cached is None else nano_dollars(cached)
-    kept = fresh if written is None else nano_dollars(written)
-    return Rates(
-        input=fresh,
-        output=told,
-        cached=read,
-        written=kept,
-        written_1h=kept,
-        reasoning=told,
-        audio_input=fresh,
-        audio_output=told,
-        cached_audio=read,
+    return Rates.plain(
+        input=nano_dollars(prompt or 0),
+        output=nano_dollars(answer or 0),
+        cached=None if cached is None else nano_dollars(cached),
+        written=None if written is None else nano_dollars(written),
         version=version,
         fallback=fallback,
     )

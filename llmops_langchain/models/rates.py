@@ -64,6 +64,34 @@ class Rates:
         )
         object.__setattr__(self, "_steps", steps)
 
+    @classmethod
+    def plain(
+        cls,
+        *,
+        input: int,  # noqa: A002 - the field's name
+        output: int,
+        cached: int | None = None,
+        written: int | None = None,
+        version: str = "stated for a router",
+        fallback: bool = False,
+    ) -> "Rates":
+        """Rates of a price that names no more than these, nano-dollars per million tokens."""
+        read = input if cached is None else cached
+        kept = input if written is None else written
+        return cls(
+            input=input,
+            output=output,
+            cached=read,
+            written=kept,
+            written_1h=kept,
+            reasoning=output,
+            audio_input=input,
+            audio_output=output,
+            cached_audio=read,
+            version=version,
+            fallback=fallback,
+        )
+
     def cost(self, usage: TokenUsage) -> int:
         """Return nano-dollars, halves rounded up.
 

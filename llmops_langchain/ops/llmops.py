@@ -39,6 +39,7 @@ from llmops_langchain.ledger import Scope, Share, track
 from llmops_langchain.ops.kept import Kept
 from llmops_langchain.ops.named import chat_model
 from llmops_langchain.ops.parts import made_of
+from llmops_langchain.ops.routers import Routers
 from llmops_langchain.ops.windows import Windows
 from llmops_langchain.settings import Settings
 
@@ -55,7 +56,7 @@ M = TypeVar("M", bound=Runnable[Any, Any])
 _SWITCH = "LLMOPS_DISABLED"
 
 
-class LLMOps(Windows, Kept):
+class LLMOps(Windows, Routers, Kept):
     """Every part over one database. Make one for the whole app; nothing is opened until used.
 
     Safe to share between threads, asyncio tasks and forked workers, and to keep at module level:

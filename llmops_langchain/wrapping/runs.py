@@ -1,6 +1,7 @@
 """What a layer knows of the run it works in: core tells a model's own methods little of it."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,7 +19,7 @@ from llmops_langchain.ledger import holding
 from llmops_langchain.storage.types import new_id
 from llmops_langchain.wrapping.asking import aclose, close, restored
 
-__all__ = ["KnownRuns", "Run", "is_of_core", "metadata_of", "run_of"]
+__all__ = ["KnownRuns", "Run", "as_attempt", "is_of_core", "metadata_of", "run_of"]
 
 if TYPE_CHECKING:
     _ChatModel = BaseChatModel
@@ -33,6 +34,8 @@ class Run(NamedTuple):
     metadata: Mapping[str, Any] = MappingProxyType({})
     run_id: Any = None
     """LangChain's; `None` where core shows none."""
+    of: Any = None
+    """The run that this is an attempt of: it has the answer of the attempt that succeeds."""
 
 
 _UNKNOWN = Run()
@@ -42,6 +45,13 @@ _run: ContextVar[Run] = ContextVar("llmops_run_of_call", default=_UNKNOWN)
 def run_of(run_manager: BaseRunManager | None) -> Run:
     """The run that a layer's `_generate` or `_stream` works in; core gives `_stream` no manager."""
     return _of(run_manager) if run_manager else _run.get()
+
+
+@contextmanager
+def as_attempt(run: Run) -> Iterator[None]:
+    """Inside, a layer that is shown no run manager works for this attempt of a router's run."""
+    with holding(_run, run):
+        yield
 
 
 class KnownRuns(_ChatModel):

@@ -15,7 +15,7 @@ from pydantic import PrivateAttr
 
 from llmops_langchain.errors import ConfigurationError
 
-__all__ = ["below_layers", "innermost", "layered"]
+__all__ = ["below_layers", "innermost", "layered", "over_candidates"]
 
 M = TypeVar("M", bound=Runnable[Any, Any])
 
@@ -71,6 +71,13 @@ def layered(
     private = {**(copied.__pydantic_private__ or {}), "_llmops": parts}
     object.__setattr__(copied, "__pydantic_private__", private)
     return cast("M", copied)
+
+
+def over_candidates(model: M, change: Callable[[BaseChatModel], BaseChatModel]) -> M:
+    """The router, or the binding around it, with something laid over each model it may ask."""
+    if isinstance(model, RunnableBinding):
+        return cast("M", model.model_copy(update={"bound": over_candidates(model.bound, change)}))
+    return cast("M", cast("Any", model).with_candidates(change))
 
 
 def innermost(model: Runnable[Any, Any]) -> Runnable[Any, Any]:

@@ -18,9 +18,9 @@ from typing_extensions import override
 from llmops_langchain import ContextWindowError
 from llmops_langchain.memory import ContextWindow
 from llmops_langchain.middleware import ContextWindowMiddleware
-from llmops_langchain.middleware.overflow import Overflow, overflow
 from llmops_langchain.tokens import count_tokens
 from llmops_langchain.tokens.calibration import Calibration
+from llmops_langchain.wrapping.overflow import Overflow, overflow
 
 THREAD = {"configurable": {"thread_id": "1"}}
 

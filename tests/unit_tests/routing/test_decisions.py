@@ -1,0 +1,135 @@
+"""Who may be asked, who is asked first, and what a decision says of itself."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.messages import HumanMessage
+from models import CountingModel
+
+from llmops_langchain import (
+    ConfigurationError,
+    Limits,
+    ModelChoice,
+    ModelRouter,
+    NoCandidateError,
+    Target,
+    count_tokens,
+)
+from llmops_langchain.routing.features import FEATURES, complexity, features_of
+
+IMAGE = HumanMessage([{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}])
+
+
+def choice(name: str, price: float = 1.0, **options: Any) -> ModelChoice:
+    model = CountingModel(model_name=name)
+    return ModelChoice(model, input_per_million=price, output_per_million=price, **options)
+
+
+def look(place: str) -> str:
+    """Look there."""
+    return place
+
+
+@pytest.mark.parametrize(
+    ("lacks", "asked", "tools", "why"),
+    [
+        ({"tools": False}, "hello", [look], "tools"),
+        ({"images": False}, [IMAGE], [], "images"),
+        ({"max_input_tokens": 5}, "word " * 100, [], "context"),
+        ({"provider": "elsewhere"}, "hello", [], "provider"),
+        ({"region": "us"}, "hello", [], "region"),
+    ],
+)
+def test_who_cannot_serve_is_left_out_with_the_reason(lacks, asked, tools, why: str) -> None:
+    limits = Limits(allowed_providers={"tested"}, allowed_regions={"eu"})
+    here = {"provider": "tested", "region": "eu"}
+    router = ModelRouter(
+        choice("unfit", 0.1, **{**here, **lacks}), choice("fit", 9, **here), limits=limits
+    )
+    decision = router.decide(asked, tools=tools)
+    assert decision.choice.name == "fit"
+    assert [(each.name, each.why) for each in decision.excluded] == [("unfit", why)]
+    assert decision.to_dict()["excluded"][0]["told"]
+
+
+def test_an_unknown_price_is_no_basis_for_a_choice_unless_allowed() -> None:
+    unpriced = ModelChoice(CountingModel(model_name="unpriced"))
+    with pytest.raises(NoCandidateError, match="no price"):
+        ModelRouter(unpriced).decide("hello")
+    assert ModelRouter(unpriced, allow_unpriced=True).decide("hello").choice is unpriced
+    both = ModelRouter(unpriced, choice("priced", strength=0.5), allow_unpriced=True)
+    assert both.decide("hello").choice.name == "priced"
+
+
+def test_harder_requests_go_to_stronger_models() -> None:
+    router = ModelRouter(choice("a", 0.1), choice("b", 1), choice("c", 10))
+    order = [router.decide("hello", complexity=hard / 10).choice.name for hard in range(11)]
+    assert order == sorted(order)
+    assert {"a", "b", "c"} == set(order)
+    assert router.select_optimal_model("hello", 0.0).choice.name == "a"
+
+
+def test_a_share_of_strong_calls_is_kept() -> None:
+    router = ModelRouter(choice("weak", 1), choice("strong", 9), target=Target(strong_share=0.2))
+    asked = [router.decide("x", complexity=(n * 37 % 100) / 100).choice.name for n in range(500)]
+    assert 0.15 < asked[100:].count("strong") / 400 < 0.25
+
+
+def test_a_declared_strength_wins_over_the_price() -> None:
+    router = ModelRouter(choice("cheap", 0.1, strength=1.0), choice("dear", 10, strength=0.2))
+    assert router.decide("hello", complexity=1.0).choice.name == "cheap"
+
+
+def test_a_decision_says_why_in_words_and_figures() -> None:
+    decision = ModelRouter(choice("weak", 1), choice("strong", 9)).decide("hello")
+    told = decision.to_dict()
+    assert told["choice"] == "weak"
+    assert told["ranked"] == ["weak", "strong"]
+    assert decision.predicted["weak"].dollars < decision.predicted["strong"].dollars
+    assert "hello" not in str(told)
+    assert any("expected" in reason for reason in decision.reasons)
+
+
+def test_targets_that_make_no_sense_are_refused() -> None:
+    for options in ({"quality": 2}, {"strong_share": -1}, {"max_latency": 0}):
+        with pytest.raises(ConfigurationError):
+            Target(**options)
+    with pytest.raises(ConfigurationError, match="complexity"):
+        ModelRouter(choice("a")).bind(complexity=3).invoke("hello")
+
+
+@given(st.text(max_size=300))
+def test_features_are_finite_and_complexity_is_a_share(text: str) -> None:
+    features = features_of(text)
+    assert features.shape == (len(FEATURES),)
+    assert all(map(float.__eq__, features.tolist(), features.tolist()))
+    assert 0 <= complexity(text) <= 1
+
+
+def test_a_long_text_is_read_at_its_ends_and_looks_hard() -> None:
+    assert complexity("hello") < 0.3
+    assert complexity("Why is it not so? " * 10_000) > 0.9
+
+
+@given(
+    st.lists(st.integers(1, 200), min_size=1, max_size=4),
+    st.integers(0, 150),
+    st.floats(0, 1),
+)
+def test_what_is_excluded_is_never_asked_and_a_decision_repeats_itself(windows, words, hard):
+    made = [choice(f"m{n}", n + 1, max_input_tokens=size) for n, size in enumerate(windows)]
+    router, text = ModelRouter(*made), "word " * words
+    if all(count_tokens([HumanMessage(text)], "m") > size for size in windows):
+        with pytest.raises(NoCandidateError) as raised:
+            router.decide(text)
+        assert raised.value.excluded.keys() == {each.name for each in made}
+        return
+    decision, again = (router.decide(text, complexity=hard) for _ in range(2))
+    assert [each.name for each in decision.ranked] == [each.name for each in again.ranked]
+    out = {each.name for each in decision.excluded}
+    router.bind(complexity=hard).invoke(text)
+    asked = {each.name for each in made if each.model.calls}
+    assert asked == {decision.choice.name}
+    assert not asked & out
