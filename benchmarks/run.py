@@ -30,6 +30,7 @@ SCRIPTS = (
     "evidence.py",
     "counting.py",
     "history.py",
+    "routing.py",
     "prices.py",
     "handler.py",
     "budgets.py",

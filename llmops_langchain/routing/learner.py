@@ -86,15 +86,22 @@ class Learner:
         length = float(np.linalg.norm(vector))
         return Seen(vector / length if length else vector, features_of(text))
 
-    def learn(self, seen: Seen, name: str, score: float) -> None:
-        """Keep an outcome; now and then fit anew, in a thread that nobody waits for."""
+    def learn(self, seen: Seen, name: str, score: float, *, fit: bool = True) -> None:
+        """Keep an outcome; now and then fit anew, in a thread that nobody waits for.
+
+        Args:
+            seen: The prompt.
+            name: Who answered.
+            score: How well, 0 to 1.
+            fit: Whether a fit may be due; without, `fit()` is for the caller to call.
+        """
         row = _Outcome(seen, name, min(1.0, max(0.0, score)), self._clock())
         with self._changing:
             self._rows.append(row)
             self._counts[name] = self._counts.get(name, 0) + 1
             self._total += 1
             is_due = self._total >= max(_FEWEST, _GROWN * self._fitted)
-        if is_due:
+        if is_due and fit:
             threading.Thread(target=self.fit, name="llmops-routing", daemon=True).start()
 
     def fit(self) -> None:
