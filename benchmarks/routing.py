@@ -104,6 +104,8 @@ class Many:
     prompts: Prompts
     right: Floats
     cost: Floats
+    asked: Floats
+    """The cost of the input alone, which is known beforehand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +253,8 @@ def operating_points(
     scores = {name: many.right[train, at] for at, name in enumerate(names)}
     model = QualityModel.fit(many.prompts.rows(train), scores, names)
     quality = model.predict(many.prompts.rows(test)).mean
-    usual = many.cost[train].mean(axis=0)
+    answer = (many.cost[train] - many.asked[train]).mean(axis=0)
+    usual = many.asked[test] + answer
     places = np.arange(len(test))
     picks = [np.argmax(quality - weight * usual, axis=1) for weight in lambdas]
     right, cost = many.right[test], many.cost[test]
@@ -329,9 +332,8 @@ def many_models() -> Many:
     if not path.exists():
         told = made_up()
         right = np.array([[each["mixtral"], each["gpt4"]] for each in told], np.float64)
-        return Many(
-            seen([each["prompt"] for each in told]), right, np.tile([0.001, 0.01], (len(told), 1))
-        )
+        cost = np.tile([0.001, 0.01], (len(told), 1))
+        return Many(seen([each["prompt"] for each in told]), right, cost, cost / 2)
     kept = np.load(path)
     texts = [each["prompt"] for each in lines(DATA / "zeroeval_prompts.jsonl")]
     some = slice(None, None, sized(1, quick=4))
@@ -339,7 +341,8 @@ def many_models() -> Many:
     prices = np.array([PRICES[str(kept["models"][at])] for at in models])
     tokens = kept["in_tokens"][:, np.newaxis] * prices[:, 0]
     cost = (tokens + kept["out_tokens"][:, models] * prices[:, 1]) / 1e6
-    return Many(seen(texts[some]), kept["correct"][some][:, models].astype(np.float64), cost[some])
+    right = kept["correct"][some][:, models].astype(np.float64)
+    return Many(seen(texts[some]), right, cost[some], tokens[some] / 1e6)
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:

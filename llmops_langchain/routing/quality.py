@@ -30,8 +30,9 @@ _NOISES = (1.0, 4.0, 13.0, 40.0, 120.0)
 """Variances of one outcome against that of what can be learnt of it, times `_KERNELS`: the one that
 guesses outcomes best that were left out."""
 
-_ALIKE = 1.01
-"""Errors that differ by less tell nothing."""
+_ALIKE = 1.03
+"""Errors that differ by less are alike: then the more cautious guess is the safer one, since who
+takes the best of many guesses takes their errors too."""
 
 _TRIED, _GROUPS = 500, 4
 """Rows by which that is found, and of how many groups of models at most."""

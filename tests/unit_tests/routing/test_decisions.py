@@ -77,6 +77,44 @@ def test_a_share_of_strong_calls_is_kept() -> None:
     assert 0.15 < asked[100:].count("strong") / 400 < 0.25
 
 
+def test_a_model_by_name_is_made_when_it_is_asked_first(monkeypatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "not-a-key")
+    named = ModelChoice("openai:gpt-4o-mini")
+    assert (named.name, named.model_name, named.provider_name) == (
+        "gpt-4o-mini",
+        "gpt-4o-mini",
+        "openai",
+    )
+    assert named.can("images") is None
+    assert ModelRouter(named).decide("hello").predicted["gpt-4o-mini"].cost > 0
+    made = named.chat_model()
+    assert named.chat_model() is made
+    assert named.can("tools") is True
+    assert named.replaced(name="other").name == "other"
+
+
+def test_what_is_bound_to_a_model_goes_with_its_calls() -> None:
+    model = CountingModel(model_name="bound")
+    bound = ModelChoice(model.bind(temperature=0.5), input_per_million=1, output_per_million=1)
+    assert (bound.model, bound.bound, bound.name) == (model, {"temperature": 0.5}, "bound")
+    assert ModelRouter(bound).invoke("hello").content == "the answer"
+    with pytest.raises(ConfigurationError, match="chat model"):
+        ModelChoice(model | (lambda answer: answer))
+
+
+def test_the_price_of_cached_input_is_the_choices_own() -> None:
+    own = choice("own", cached_per_million="0.1").own_rates
+    assert (own.input, own.cached) == (1_000_000_000, 100_000_000)
+
+
+def test_who_is_too_slow_of_late_is_left_out() -> None:
+    slow, other = choice("slow"), choice("other", 9)
+    router = ModelRouter(slow, other, target=Target(max_latency=1.0))
+    router._deciding.health.answered("slow", seconds=3.0, tokens=5)
+    decision = router.decide("hello")
+    assert [(each.name, each.why) for each in decision.excluded] == [("slow", "latency")]
+
+
 def test_a_declared_strength_wins_over_the_price() -> None:
     router = ModelRouter(choice("cheap", 0.1, strength=1.0), choice("dear", 10, strength=0.2))
     assert router.decide("hello", complexity=1.0).choice.name == "cheap"
