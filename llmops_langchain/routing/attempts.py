@@ -12,7 +12,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from llmops_langchain.errors import NoCandidateError
+from llmops_langchain.errors import LLMOpsError, NoCandidateError
 from llmops_langchain.models import Rates
 from llmops_langchain.routing.choice import ModelChoice
 from llmops_langchain.routing.deciding import Deciding, overrides_of
@@ -148,7 +148,7 @@ class Routed:
         self._note(attempt.choice, error)
         if way == "larger":
             self._left = _larger(attempt.choice, self._left)
-        else:
+        elif not isinstance(error, LLMOpsError):  # that a budget has no room says nothing of it
             wait = retry_after(error)
             overloaded = wait is not None or _is_overload(error)
             self._deciding.health.failed(attempt.choice.name, overloaded=overloaded, wait=wait)

@@ -1,5 +1,6 @@
 """From a request to a decision: who may be asked, what is expected of each, who is asked first."""
 
+import logging
 from bisect import insort
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ from llmops_langchain.routing.request import Request
 from llmops_langchain.routing.target import Target, gain, prior_quality, ranked, strengths
 
 __all__ = ["Deciding", "Overrides", "overrides_of"]
+
+logger = logging.getLogger(__name__)
 
 _USUAL_ANSWER = 300
 """Tokens an answer is expected to have before any was heard."""
@@ -65,6 +68,7 @@ class Deciding:
     clock: Clock = system_clock
     _kept: OrderedDict[UUID, _Kept] = field(default_factory=OrderedDict)
     _gains: deque[float] = field(default_factory=lambda: deque(maxlen=_GAINS))
+    _told: bool = False
 
     def __post_init__(self) -> None:
         if not self.choices:
@@ -94,7 +98,7 @@ class Deciding:
         left = [choice for choice in self.choices if choice.name not in out]
         if not left:
             raise NoCandidateError({each.name: each.told for each in excluded})
-        seen = self.learner.see(request.text) if self.learner.knows else None
+        seen = self._seen(request) if self.learner.knows else None
         predictions = self._predicted(left, tokens, hard, seen)
         verdict = ranked(predictions, self.target, least_gain=self._least_gain(predictions))
         by_name = {choice.name: choice for choice in left}
@@ -111,7 +115,7 @@ class Deciding:
     def keep(self, run_id: UUID, decision: Decision, request: Request) -> None:
         """Remember a decision by the run it was made for."""
         # What is learnt later needs the prompt as it was seen, and never its text.
-        self._kept[run_id] = _Kept(decision, self.learner.see(request.text))
+        self._kept[run_id] = _Kept(decision, self._seen(request))
         while len(self._kept) > _REMEMBERED:
             self._kept.popitem(last=False)
 
@@ -141,6 +145,16 @@ class Deciding:
         kept = self._of(run_id)
         if kept.answered_by is not None and kept.seen is not None:
             self.learner.learn(kept.seen, kept.answered_by, score)
+
+    def _seen(self, request: Request) -> Seen | None:
+        """The prompt as the learner sees it; `None` if its embedder fails."""
+        try:
+            return self.learner.see(request.text)
+        except Exception as error:  # noqa: BLE001 - learning is a help: the call goes on by the prior
+            if not self._told:
+                self._told = True
+                logger.warning("prompts cannot be embedded: %s", type(error).__name__)
+            return None
 
     def _of(self, run_id: UUID) -> _Kept:
         kept = self._kept.get(run_id)

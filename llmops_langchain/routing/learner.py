@@ -66,6 +66,8 @@ class Learner:
         self._model: QualityModel | None = None
         self._counts: dict[str, int] = {}
         self._fitted, self._total = 0, 0
+        # Whom to ask, and what to learn of it, are two looks at one prompt.
+        self._last: tuple[str, Seen] | None = None
         self.after_fork()
         on_fork(self)
 
@@ -78,13 +80,18 @@ class Learner:
 
     def see(self, text: str) -> Seen:
         """A prompt's vector and features."""
+        last = self._last
+        if last is not None and last[0] == text:
+            return last[1]
         if self._embeddings is None:
             self._embeddings = default_embeddings()
         half = _READ // 2
         read = text if len(text) <= _READ else text[:half] + text[-half:]
         vector = np.asarray(self._embeddings.embed_query(read), np.float64)
         length = float(np.linalg.norm(vector))
-        return Seen(vector / length if length else vector, features_of(text))
+        seen = Seen(vector / length if length else vector, features_of(text))
+        self._last = (text, seen)
+        return seen
 
     def learn(self, seen: Seen, name: str, score: float, *, fit: bool = True) -> None:
         """Keep an outcome; now and then fit anew, in a thread that nobody waits for.

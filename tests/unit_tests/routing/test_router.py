@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from langchain.agents import create_agent
+from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -27,6 +28,8 @@ from llmops_langchain import (
     NoCandidateError,
     NotFoundError,
 )
+from llmops_langchain.clock import system_clock
+from llmops_langchain.routing.learner import Learner
 
 EASY, PRICES = "hello", {"small": (1, 2), "large": (10, 20)}
 
@@ -293,6 +296,7 @@ def test_a_budget_without_room_for_the_best_asks_a_cheaper_one(ops) -> None:
     with ops.track(project="p"):
         assert router.bind(complexity=1.0).invoke(EASY).content == "by the small one"
         assert dear.calls == 0
+        assert router.decide(EASY).excluded == ()  # it did not fail, and does not rest
     ops.budgets.set(Budget(project="q", limit="0.000001", period="total"))
     with ops.track(project="q"), pytest.raises(BudgetExceededError):
         router.invoke("another question")
@@ -342,6 +346,24 @@ async def test_a_models_own_rate_limiter_is_asked() -> None:
     list(router.stream(EASY))
     assert [chunk async for chunk in router.astream(EASY)]
     assert limiter.asked == 4
+
+
+async def test_an_embedder_that_fails_costs_no_answer(caplog) -> None:
+    class Broken(Embeddings):
+        @override
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            raise ConnectionError
+
+        @override
+        def embed_query(self, text: str) -> list[float]:
+            raise ConnectionError
+
+    router = ModelRouter(*choices(small()), learner=Learner(system_clock, Broken()))
+    run_id = uuid4()
+    assert router.invoke(EASY, {"run_id": run_id}).content == "by the small one"
+    assert (await router.ainvoke(EASY)).content == "by the small one"
+    router.feedback(run_id, 1.0)
+    assert caplog.messages == ["prompts cannot be embedded: ConnectionError"]
 
 
 def test_nobody_left_is_one_error_that_lists_why() -> None:
