@@ -184,8 +184,12 @@ class Gate:
         """End the threads; a later call starts them again."""
         workers, upkeep, living = self._workers, self._upkeep, self._living
         self.after_fork()
-        workers.shutdown(wait=False)
-        upkeep.shutdown(wait=False)
+        # To their end, or they would ask a database that is closed by then. What they let in for
+        # somebody who has gone is given back by the new upkeep.
+        workers.shutdown()
+        for each in (upkeep, self._upkeep):
+            each.shutdown()
+        self._upkeep = ThreadPoolExecutor(1, "llmops-upkeep")
         living.close()
 
     def goes_on_as(self, run_id: UUID, other: UUID) -> None:
