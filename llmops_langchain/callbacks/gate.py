@@ -125,6 +125,8 @@ class Gate:
         strict_output: Tokens a strict budget lets a call answer, where nothing else says.
     """
 
+    _upkeep: ThreadPoolExecutor
+
     def __init__(
         self,
         reservations: Reservations,
@@ -189,7 +191,7 @@ class Gate:
         workers.shutdown()
         for each in (upkeep, self._upkeep):
             each.shutdown()
-        self._upkeep = ThreadPoolExecutor(1, "llmops-upkeep")
+        self._upkeep = _upkeep()
         living.close()
 
     def goes_on_as(self, run_id: UUID, other: UUID) -> None:
@@ -201,7 +203,7 @@ class Gate:
     def after_fork(self) -> None:
         """Start with threads of this process' own."""
         self._workers = ThreadPoolExecutor(4, "llmops-gate")
-        self._upkeep = ThreadPoolExecutor(1, "llmops-upkeep")  # must not hold up who wants in
+        self._upkeep = _upkeep()  # must not hold up who wants in
         self._failure = SharedFailure()
         self._living = Living(self._reservations.prolong, lease=self._reservations.lease)
 
@@ -342,6 +344,10 @@ class Gate:
             self._reservations.release(reservation_id)
         except StorageError as error:
             logger.warning("a reservation could not be given back, it expires: %s", error)
+
+
+def _upkeep() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "llmops-upkeep")
 
 
 def _renew(slices: Slices, reservation_id: UUID) -> None:
