@@ -7,9 +7,11 @@ that 50 and 80 % of it take. Many models: ZeroEval (Lin, 2024), 2,825 prompts, 2
 there o1-mini is left out, whose estimated tokens miss its thoughts. The figure is the cost of 95 %
 of the best model's quality, over the best model's; a static mix draws between two models at random.
 
-Nothing is chosen on what is reported: the noise of the regression is found inside each training
-set. What was set by hand (its widths, the features, the weights of `complexity`) was settled while
-MMLU's prompts were looked at, so the held-back prompts of others are the better test.
+What is fitted, and the noise it is fitted with, comes from each training set alone. What is set by
+hand in the package does not: the features, the weights of `complexity` and the kernels' widths
+were settled while the figures of MMLU's test prompts were looked at, how cautiously the noise is
+picked (`_ALIKE`) while those of ZeroEval were. So these figures flatter it a little; other data is
+the better test.
 
 The data is looked for beside the checkout; without it a made-up set is measured.
 
@@ -22,11 +24,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 from langchain_core.language_models import FakeListChatModel
-from measuring import QUICK, Claim, in_turn, print_claims, print_table, sized
+from measuring import QUICK, Claim, microseconds, print_claims, print_table, sized
 from numpy.typing import NDArray
 
 from llmops_langchain import ModelChoice, ModelRouter
@@ -221,22 +224,22 @@ def decision_time() -> list[Claim]:
         seen = learner.see(text)
         for name in ("small", "large"):
             learner.learn(seen, name, rng.random(), fit=False)
+    start = perf_counter()
     learner.fit()
+    fitted = perf_counter() - start
     fake = FakeListChatModel(responses=["yes"])
     small, large = (
         ModelChoice(fake, name=name, input_per_million=price, output_per_million=price)
         for name, price in (("small", 1), ("large", 9))
     )
     router = ModelRouter(small, large, learner=learner)
-    spent = in_turn({"decide": router.decide}, texts[: sized(500, quick=20)])["decide"]
-    print_table(
-        f"A decision after {len(learner):,} outcomes",
-        ("p50, µs", "mean, µs"),
-        [(spent.p50, spent.mean)],
-    )
-    return [
-        claim("a decision, p50", "-", spent.p50 / 1_000, 3.0, unit="ms", at_most=True),
-    ]
+    router.decide(texts[0])  # price data and the like are loaded once
+    asked = [f"{text}?" for text in texts[: sized(1_000, quick=20)]]
+    spent = [microseconds(router.decide, text) for text in asked]
+    p50, p95 = np.quantile(spent, [0.5, 0.95]).tolist()
+    title = f"A decision after {len(learner):,} outcomes, which took {fitted:.1f} s to fit"
+    print_table(title, ("p50, µs", "p95, µs"), [(p50, p95)])
+    return [claim("a decision, p95", "-", p95 / 1_000, 3.0, unit="ms", at_most=True)]
 
 
 def learnt(train: Pair, test: Pair) -> Floats:

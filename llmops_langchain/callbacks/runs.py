@@ -49,7 +49,7 @@ class Call:
     """The batch's usage stands in another event."""
     reservation_id: UUID | None = None
     """What was set aside for it in budgets."""
-    prices: Mapping[str, int] | None = None
+    prices: Mapping[str, Any] | None = None
     """Of its own, where a router's choice has some: nano-dollars per million tokens."""
     at_risk: int = 0
     """Nano-dollars that it counts at least, where nobody can tell what it was billed."""

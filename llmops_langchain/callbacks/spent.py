@@ -60,7 +60,7 @@ def rates_of(stated: object) -> Rates | None:
     """The prices that a router's choice has of its own; `None` if there are none."""
     if not isinstance(stated, Mapping):
         return None
-    return Rates.plain(input=stated["input"], output=stated["output"], cached=stated["cached"])
+    return Rates.plain(**stated)
 
 
 def tokens_of(

@@ -13,15 +13,15 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import Generation, LLMResult
 from typing_extensions import override
 
-from llmops_langchain.callbacks.endings import was_cut_off
+from llmops_langchain.callbacks.call_event import call_event
 from llmops_langchain.callbacks.reading import Answer, read_answer, read_part, read_unparsed
 from llmops_langchain.callbacks.runs import Call, Runs, WatchedCall
 from llmops_langchain.callbacks.scoping import scope_of
-from llmops_langchain.callbacks.spent import NOTHING, cost_of, rates_of, tokens_of
+from llmops_langchain.callbacks.spent import NOTHING
 from llmops_langchain.callbacks.stated import Stated, stated_event
 from llmops_langchain.callbacks.tools import ToolRuns
 from llmops_langchain.clock import Clock, system_clock
-from llmops_langchain.ledger import LLM_CALL, Event, Ledger, Status
+from llmops_langchain.ledger import Event, Ledger, Status
 from llmops_langchain.models import PriceBook
 
 __all__ = ["UsageCallbackHandler"]
@@ -372,6 +372,11 @@ class UsageCallbackHandler(BaseCallbackHandler):
         if self._capture is not None:
             self._capture(event, prompt, result)
 
+    def _event(
+        self, call: Call, run_id: UUID, answer: Answer | None, error: BaseException | None = None
+    ) -> Event:
+        return call_event(call, run_id, answer, error, prices=self._prices, ts=self._clock())
+
     def _of_batch(self, call: Call, answer: Answer) -> Answer:
         if call.counted:
             return answer if answer.usage is not None else Answer(usage=NOTHING, model=answer.model)
@@ -379,61 +384,3 @@ class UsageCallbackHandler(BaseCallbackHandler):
             for other in self._calls:
                 other.counted = other.counted or other.batch is call.batch
         return answer
-
-    def _event(
-        self,
-        call: Call,
-        run_id: UUID,
-        answer: Answer | None,
-        error: BaseException | None = None,
-    ) -> Event:
-        model = (answer and answer.model) or call.model
-        tier = answer.tier if answer else None
-        cache_tier = answer.cache_tier if answer else None
-        paid, estimated = tokens_of(call, answer, error, model)
-        provider = (answer and answer.route.get("provider")) or call.provider
-        own = rates_of((answer and answer.route.get("prices")) or call.prices)
-        cost = cost_of(self._prices, model, paid, provider, tier, own=own)
-        if cost.unpriced and call.model not in (None, model):
-            # A gateway may answer under a name of its own; it was asked under one that has a price.
-            cost = cost_of(self._prices, call.model, paid, provider, tier)
-        spent = NOTHING if cache_tier else paid
-        # Of a call that was cut off nobody tells what the provider billed.
-        is_open = error is not None and (estimated or answer is not None)
-        counted = max(cost.nano_dollars, call.at_risk if is_open else 0)
-        first_token, scope = call.first_token, call.scope
-        return Event(
-            id=run_id,
-            name=LLM_CALL,
-            ts=self._clock(),
-            workspace=scope.workspace,
-            project=scope.project,
-            task=scope.task,
-            user=scope.user,
-            agent=scope.agent,
-            thread=scope.thread,
-            tags=scope.tags or None,
-            provider=provider,
-            model=model,
-            tier=tier,
-            run_id=run_id,
-            parent_run_id=call.parent_run_id,
-            input_tokens=spent.input_tokens,
-            output_tokens=spent.output_tokens,
-            cached_tokens=spent.cached_tokens,
-            written_tokens=spent.written_tokens,
-            reasoning_tokens=spent.reasoning_tokens,
-            audio_tokens=spent.audio_input_tokens + spent.audio_output_tokens,
-            cost=0 if cache_tier else counted,
-            saved=cost.nano_dollars if cache_tier else 0,
-            price_version=cost.version,
-            latency=time.perf_counter() - call.started,
-            time_to_first_token=None if first_token is None else first_token - call.started,
-            status="error" if error else "ok",
-            error_class=type(error).__name__ if error else None,
-            cache_tier=cache_tier,
-            estimated=estimated,
-            unpriced=cost.unpriced,
-            aborted=was_cut_off(error),
-            reservation_id=call.reservation_id,
-        )

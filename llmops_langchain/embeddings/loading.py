@@ -37,6 +37,10 @@ class Once(Generic[T]):
                     self._made.append(self._make())
         return self._made[0]
 
+    def peek(self) -> T | None:
+        """The one thing if it was made; nobody waits."""
+        return self._made[0] if self._made else None
+
 
 def installed(*packages: str) -> bool:
     """Whether all of them can be imported; none is."""

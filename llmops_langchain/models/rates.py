@@ -72,7 +72,7 @@ class Rates:
         output: int,
         cached: int | None = None,
         written: int | None = None,
-        version: str = "stated for a router",
+        version: str,
         fallback: bool = False,
     ) -> "Rates":
         """Rates of a price that names no more than these, nano-dollars per million tokens."""

@@ -37,11 +37,11 @@ from llmops_langchain.errors import BudgetExceededError
 from llmops_langchain.graph import budget_node
 from llmops_langchain.ledger import Scope, Share, track
 from llmops_langchain.ops.kept import Kept
-from llmops_langchain.ops.named import chat_model
 from llmops_langchain.ops.parts import made_of
 from llmops_langchain.ops.routers import Routers
 from llmops_langchain.ops.windows import Windows
 from llmops_langchain.settings import Settings
+from llmops_langchain.wrapping.named import chat_model
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider

@@ -1,15 +1,14 @@
 """One routed call: whom it asks, one after the other, until somebody answers."""
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from llmops_langchain.errors import LLMOpsError, NoCandidateError
@@ -17,19 +16,15 @@ from llmops_langchain.models import Rates
 from llmops_langchain.routing.choice import ModelChoice
 from llmops_langchain.routing.deciding import Deciding, overrides_of
 from llmops_langchain.routing.decision import Decision
-from llmops_langchain.routing.failures import retry_after, way_on
+from llmops_langchain.routing.failures import is_overload, retry_after, way_on
 from llmops_langchain.routing.request import Request, request_of
 from llmops_langchain.storage.types import new_id
 from llmops_langchain.wrapping import Run, as_attempt
 
-__all__ = ["ROUTE", "Attempt", "Failed", "OnFailure", "Routed"]
+__all__ = ["ROUTE", "Attempt", "Failed", "OnFailure", "Routed", "output_tokens"]
 
 ROUTE = "llmops_route"
-"""Key of `response_metadata`: who answered, under which decision, after how many attempts."""
-
-_OVERLOADED = (429, 503, 529)
-
-logger = logging.getLogger(__name__)
+"""Key of `response_metadata`: who answered, and after how many attempts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +39,8 @@ class Failed:
     """Seconds until it failed."""
     metadata: Mapping[str, Any]
 
+
+G = TypeVar("G", bound=ChatGeneration)
 
 OnFailure = Callable[[Failed], None]
 """Is told of each attempt that failed and was followed by another, or by an error."""
@@ -149,41 +146,31 @@ class Routed:
         if way == "larger":
             self._left = _larger(attempt.choice, self._left)
         elif not isinstance(error, LLMOpsError):  # that a budget has no room says nothing of it
-            wait = retry_after(error)
-            overloaded = wait is not None or _is_overload(error)
-            self._deciding.health.failed(attempt.choice.name, overloaded=overloaded, wait=wait)
+            self._deciding.health.failed(
+                attempt.choice.name, overloaded=is_overload(error), wait=retry_after(error)
+            )
 
     def answered(self, attempt: Attempt, answer: ChatResult) -> ChatResult:
         """The answer, marked with who gave it."""
+        self._deciding.answered(self.run_id, attempt.choice.name)
+        self.ended(attempt, output_tokens(answer.generations[0]))
         marked = [self._marked(attempt, each) for each in answer.generations]
-        usage = getattr(answer.generations[0].message, "usage_metadata", None) or {}
-        self._ended(attempt, usage.get("output_tokens"))
         return ChatResult(generations=marked, llm_output=answer.llm_output)
 
     def first(self, attempt: Attempt, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
         """The first chunk, marked: only one may be, or the marks of all are put together."""
         self._deciding.answered(self.run_id, attempt.choice.name)
-        metadata = {**chunk.message.response_metadata, ROUTE: self._mark(attempt)}
-        message = chunk.message.model_copy(update={"response_metadata": metadata})
-        return ChatGenerationChunk(message=message, generation_info=chunk.generation_info)
+        return self._marked(attempt, chunk)
 
-    def streamed(self, attempt: Attempt, output_tokens: int | None) -> None:
-        """The stream has ended."""
-        self._ended(attempt, output_tokens)
+    def ended(self, attempt: Attempt, tokens: int | None) -> None:
+        """The whole answer is there, with so many tokens."""
+        health = self._deciding.health
+        health.answered(attempt.choice.name, seconds=attempt.seconds, tokens=tokens)
 
-    def _ended(self, attempt: Attempt, output_tokens: int | None) -> None:
-        self._deciding.answered(self.run_id, attempt.choice.name)
-        self._deciding.health.answered(
-            attempt.choice.name, seconds=attempt.seconds, tokens=output_tokens
-        )
-
-    def _marked(self, attempt: Attempt, told: ChatGeneration) -> ChatGeneration:
-        message = told.message
-        if not isinstance(message, AIMessage):
-            return told
-        metadata = {**message.response_metadata, ROUTE: self._mark(attempt)}
-        changed = message.model_copy(update={"response_metadata": metadata})
-        return ChatGeneration(message=changed, generation_info=told.generation_info)
+    def _marked(self, attempt: Attempt, told: G) -> G:
+        metadata = {**told.message.response_metadata, ROUTE: self._mark(attempt)}
+        message = told.message.model_copy(update={"response_metadata": metadata})
+        return type(told)(message=message, generation_info=told.generation_info)
 
     def _mark(self, attempt: Attempt) -> dict[str, Any]:
         choice = attempt.choice
@@ -224,9 +211,16 @@ def arguments_for(
     return {**given, **bound.kwargs}
 
 
-def prices_of(rates: Rates) -> dict[str, int]:
+def output_tokens(told: ChatGeneration) -> int | None:
+    """Tokens of an answer, or of its chunk that tells; `None` if it does not."""
+    usage = getattr(told.message, "usage_metadata", None) or {}
+    return usage.get("output_tokens")
+
+
+def prices_of(rates: Rates) -> dict[str, Any]:
     """Own rates, as a mark carries them: nano-dollars per million tokens."""
-    return {"input": rates.input, "output": rates.output, "cached": rates.cached}
+    names = ("input", "output", "cached", "version")
+    return {name: getattr(rates, name) for name in names}
 
 
 def _named(choice: ModelChoice, model: BaseChatModel) -> dict[str, Any]:
@@ -241,8 +235,3 @@ def _larger(failed: ModelChoice, others: Sequence[ModelChoice]) -> list[ModelCho
     most = failed.max_input()
     windows = ((each, each.max_input()) for each in others)
     return [each for each, window in windows if most is None or window is None or window > most]
-
-
-def _is_overload(error: BaseException) -> bool:
-    status = getattr(error, "status_code", None) or getattr(error, "code", None)
-    return status in _OVERLOADED

@@ -1,18 +1,20 @@
 """A model that may be asked, and what is known of it."""
 
-import threading
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields
 from decimal import Decimal
-from typing import Any, Literal, cast
+from functools import partial
+from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableBinding
 
-from llmops_langchain.errors import ConfigurationError, MissingExtraError
+from llmops_langchain.embeddings.loading import Once
+from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.models import PriceBook, Rates, context_limits, parse_model_name
 from llmops_langchain.models.overrides import amount, flat
 from llmops_langchain.tokens import model_name
+from llmops_langchain.wrapping.named import chat_model
 
 __all__ = ["ABILITIES", "Ability", "ModelChoice"]
 
@@ -72,6 +74,11 @@ class ModelChoice:
     provider: str | None = None
     region: str | None = None
     bound: Mapping[str, Any] = field(default_factory=dict)
+    provider_name: str | None = field(init=False, repr=False)
+    """Who answers, in LangChain's word, as far as it is known."""
+    own_rates: Rates | None = field(init=False, repr=False)
+    """What it charges by what was stated here, for this router alone."""
+    _once: Once[BaseChatModel] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         given: Any = self.model
@@ -89,9 +96,9 @@ class ModelChoice:
             msg = f"`strength` is between 0 and 1, got {self.strength!r}"
             raise ConfigurationError(msg)
         self._set("name", self.name or self.model_name)
-        self._set("_rates", self._own_rates())
-        self._set("_made", [])
-        self._set("_making", threading.Lock())
+        self._set("provider_name", self._provider())
+        self._set("own_rates", self._own_rates())
+        self._set("_once", Once(partial(chat_model, self.model)))
         self.max_input()  # raises for one that makes no sense
 
     @property
@@ -101,38 +108,17 @@ class ModelChoice:
             return parse_model_name(self.model).name
         return model_name(self.model) or type(self.model).__name__
 
-    @property
-    def provider_name(self) -> str | None:
-        """Who answers, in LangChain's word, as far as it is known."""
-        if self.provider is not None:
-            return self.provider
-        if isinstance(self.model, str):
-            return self.model.partition(":")[0] if ":" in self.model else None
-        return self.model._get_ls_params().get("ls_provider")  # noqa: SLF001 - as core asks
-
     def chat_model(self) -> BaseChatModel:
         """The model, made now if it was given by name.
 
         Raises:
             MissingExtraError: If it is a name and LangChain, or the provider's package, is missing.
         """
-        if not isinstance(self.model, str):
-            return self.model
-        made = cast("list[BaseChatModel]", vars(self)["_made"])
-        with vars(self)["_making"]:
-            if not made:
-                made.append(_model_of(self.model))
-        return made[0]
+        return self._once.get()
 
     def rates(self, prices: PriceBook) -> Rates | None:
         """What it charges; `None` if no price is known."""
-        own: Rates | None = vars(self)["_rates"]
-        return own or prices.rates(self.model_name, self.provider_name)
-
-    @property
-    def own_rates(self) -> Rates | None:
-        """What was stated here, for this router alone."""
-        return cast("Rates | None", vars(self)["_rates"])
+        return self.own_rates or prices.rates(self.model_name, self.provider_name)
 
     def max_input(self) -> int | None:
         """Tokens a request may have; `None` where nobody knows."""
@@ -156,11 +142,16 @@ class ModelChoice:
 
     @property
     def _profile(self) -> Mapping[str, Any]:
-        model = self.model
-        if isinstance(model, str):
-            made = cast("list[BaseChatModel]", vars(self).get("_made") or [])
-            return getattr(made[0], "profile", None) or {} if made else {}
-        return cast("Mapping[str, Any]", getattr(model, "profile", None) or {})
+        # A model that was given by name tells of itself once it was made.
+        model = self._once.peek() if isinstance(self.model, str) else self.model
+        return getattr(model, "profile", None) or {}
+
+    def _provider(self) -> str | None:
+        if self.provider is not None:
+            return self.provider
+        if isinstance(self.model, str):
+            return self.model.partition(":")[0] if ":" in self.model else None
+        return self.model._get_ls_params().get("ls_provider")  # noqa: SLF001 - as core asks
 
     def _own_rates(self) -> Rates | None:
         if self.input_per_million is None or self.output_per_million is None:
@@ -175,11 +166,3 @@ class ModelChoice:
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
-
-
-def _model_of(name: str) -> BaseChatModel:
-    try:
-        from langchain.chat_models import init_chat_model
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "langchain", extra="agents") from error
-    return init_chat_model(name)

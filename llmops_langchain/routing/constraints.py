@@ -25,13 +25,11 @@ class Limits:
         allowed_providers: Only these may be asked, in LangChain's words; `None`: all.
         allowed_regions: Only what runs there; a choice without a region is not known to.
         output_reserve: Tokens of a window that are left for the answer.
-        max_latency: Seconds; what was slower of late is left out.
     """
 
     allowed_providers: Collection[str] | None = None
     allowed_regions: Collection[str] | None = None
     output_reserve: int = 0
-    max_latency: float | None = None
 
 
 def broken(
@@ -41,6 +39,7 @@ def broken(
     *,
     input_tokens: int,
     latency: float | None,
+    max_latency: float | None,
     rests_for: float,
     is_priced: bool,
 ) -> Exclusion | None:
@@ -52,6 +51,7 @@ def broken(
         limits: The router's.
         input_tokens: The request's, as this model counts them.
         latency: Seconds its answers took of late.
+        max_latency: Seconds they may take.
         rests_for: Seconds until it is asked again after it failed.
         is_priced: Whether a price of it is known, or none is needed.
     """
@@ -59,7 +59,7 @@ def broken(
         _abilities(choice, request),
         _window(choice, input_tokens + limits.output_reserve),
         _places(choice, limits),
-        _state(latency, limits, rests_for, is_priced=is_priced),
+        _state(latency, max_latency, rests_for, is_priced=is_priced),
     )
     for rule in rules:
         for why, told in rule:
@@ -86,11 +86,11 @@ def _places(choice: ModelChoice, limits: Limits) -> Iterator[tuple[Why, str]]:
 
 
 def _state(
-    latency: float | None, limits: Limits, rests_for: float, *, is_priced: bool
+    latency: float | None, max_latency: float | None, rests_for: float, *, is_priced: bool
 ) -> Iterator[tuple[Why, str]]:
     if rests_for > 0:
         yield "cooldown", f"it failed, and is asked again in {rests_for:.0f} s"
-    if limits.max_latency is not None and latency is not None and latency > limits.max_latency:
-        yield "latency", f"it took {latency:.1f} s of late, {limits.max_latency:g} s are allowed"
+    if max_latency is not None and latency is not None and latency > max_latency:
+        yield "latency", f"it took {latency:.1f} s of late, {max_latency:g} s are allowed"
     if not is_priced:
         yield "price", "no price of it is known: give the choice one, or `allow_unpriced=True`"

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from llmops_langchain.clock import Clock, system_clock
 from llmops_langchain.errors import ConfigurationError, NoCandidateError, NotFoundError
 from llmops_langchain.models import PriceBook, TokenUsage
 from llmops_langchain.routing.choice import ModelChoice
 from llmops_langchain.routing.constraints import Limits, broken
 from llmops_langchain.routing.decision import Decision, Exclusion, Prediction
-from llmops_langchain.routing.features import complexity as looks
+from llmops_langchain.routing.features import complexity_of as looks
 from llmops_langchain.routing.health import Health
 from llmops_langchain.routing.learner import Learner, Seen
 from llmops_langchain.routing.request import Request
@@ -65,7 +64,6 @@ class Deciding:
     learner: Learner
     health: Health
     allow_unpriced: bool = False
-    clock: Clock = system_clock
     _kept: OrderedDict[UUID, _Kept] = field(default_factory=OrderedDict)
     _gains: deque[float] = field(default_factory=lambda: deque(maxlen=_GAINS))
     _told: bool = False
@@ -91,7 +89,7 @@ class Deciding:
             NoCandidateError: If nobody may be asked; it lists why.
             NotFoundError: If the call wants a choice that is not there.
         """
-        hard = looks(request.text) if overrides.complexity is None else overrides.complexity
+        hard = looks(request.features) if overrides.complexity is None else overrides.complexity
         tokens = {choice.name: request.input_tokens(choice.model_name) for choice in self.choices}
         excluded = tuple(self._excluded(request, tokens, overrides))
         out = {each.name for each in excluded}
@@ -149,7 +147,7 @@ class Deciding:
     def _seen(self, request: Request) -> Seen | None:
         """The prompt as the learner sees it; `None` if its embedder fails."""
         try:
-            return self.learner.see(request.text)
+            return self.learner.see(request.text, request.features)
         except Exception as error:  # noqa: BLE001 - learning is a help: the call goes on by the prior
             if not self._told:
                 self._told = True
@@ -180,10 +178,10 @@ class Deciding:
                 for name in tokens
                 if name not in known
             ]
-        resting = [each for each in excluded if each.why == "cooldown"]
+        if len(excluded) < len(self.choices):
+            return excluded
         # Better one that failed a moment ago than none.
-        is_all = len(excluded) == len(self.choices)
-        return [each for each in excluded if not (is_all and each in resting)]
+        return [each for each in excluded if each.why != "cooldown"]
 
     def _broken(self, choice: ModelChoice, request: Request, tokens: int) -> Exclusion | None:
         return broken(
@@ -192,6 +190,7 @@ class Deciding:
             self.limits,
             input_tokens=tokens,
             latency=self.health.latency(choice.name),
+            max_latency=self.target.max_latency,
             rests_for=self.health.rests_for(choice.name),
             is_priced=self.allow_unpriced or choice.rates(self.prices) is not None,
         )

@@ -77,8 +77,6 @@ class Decision:
     """Why it is this choice, in sentences."""
     complexity: float
     """How hard the request is, 0 to 1: given, or as it looks."""
-    propensity: float = 1.0
-    """With which probability it was this choice: below 1 where the router explores."""
     id: UUID = field(default_factory=new_id)
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,5 +89,4 @@ class Decision:
             "excluded": [asdict(each) for each in self.excluded],
             "reasons": list(self.reasons),
             "complexity": self.complexity,
-            "propensity": self.propensity,
         }

@@ -5,7 +5,7 @@ from typing import Literal
 from llmops_langchain.errors import BudgetExceededError, LLMOpsError
 from llmops_langchain.wrapping.overflow import overflow
 
-__all__ = ["Way", "retry_after", "way_on"]
+__all__ = ["Way", "is_overload", "retry_after", "way_on"]
 
 Way = Literal["next", "larger", "raise"]
 """Ask the next model, one that takes more, or tell the user."""
@@ -13,6 +13,8 @@ Way = Literal["next", "larger", "raise"]
 _REFUSED_ALL = frozenset((400, 401, 403, 422))
 """HTTP statuses that are about the request or the account: another model would not help, or hide
 what has to be mended."""
+
+_OVERLOADED = frozenset((429, 503, 529))
 
 _BY_NAME = frozenset(("AuthenticationError", "PermissionDeniedError", "PermissionDenied"))
 _LONGEST = 3_600.0
@@ -33,6 +35,11 @@ def way_on(error: BaseException) -> Way:
         return "larger"
     named = any(kind.__name__ in _BY_NAME for kind in type(error).__mro__)
     return "raise" if named or _status(error) in _REFUSED_ALL else "next"
+
+
+def is_overload(error: BaseException) -> bool:
+    """Whether the model said that it is asked too often, or cannot keep up."""
+    return _status(error) in _OVERLOADED
 
 
 def retry_after(error: BaseException) -> float | None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from llmops_langchain.text.tables import listed
 
-__all__ = ["FEATURES", "complexity", "features_of"]
+__all__ = ["FEATURES", "complexity", "complexity_of", "features_of"]
 
 FEATURES = (
     "characters",
@@ -50,6 +50,7 @@ _WORD = re.compile(r"[^\W\d_][\w']*")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _OPERATOR = re.compile(r"[=+*/^<>∑∫√%-]|\\\w+")
 _CODE = re.compile(r"```|[{};]|==|\b(?:class|def|function|import|return)\b")
+_SIGN = re.compile(r"[^\w\s]|_")
 _SENTENCE = re.compile(r"[.!?](?:\s|$)")
 _OPTION = re.compile(r"(?m)^\(?[A-Ea-e][.)][ \t]*(.*)$")
 _NUMERIC = re.compile(r"[\s$%+.,\d/()a-z^-]*\d[\s$%+.,\d/()a-z^-]*")
@@ -81,7 +82,7 @@ def features_of(text: str) -> NDArray[np.float64]:
     """
     half = _LOOKED_AT // 2
     read = text if len(text) <= _LOOKED_AT else f"{text[:half]}\n{text[-half:]}"
-    return np.array([*_of_words(read, len(text)), *_of_signs(read), *_of_options(read)])
+    return np.array([*_of_words(read, len(text)), *_of_form(read)])
 
 
 def complexity(text: str) -> float:
@@ -90,7 +91,12 @@ def complexity(text: str) -> float:
     Grows with the number of words, of figures, negations and conditions. The weights are set by
     hand; `benchmarks/routing.py` measures what they are worth against the length alone.
     """
-    told = dict(zip(FEATURES, features_of(text).tolist(), strict=True))
+    return complexity_of(features_of(text))
+
+
+def complexity_of(features: NDArray[np.float64]) -> float:
+    """`complexity` by the features of a text."""
+    told = dict(zip(FEATURES, features.tolist(), strict=True))
     sum_ = told["words"] + 0.5 * told["numbers"] + told["negations"] + 0.5 * told["conditions"]
     return 1.0 / (1.0 + math.exp(3.5 - sum_))
 
@@ -117,7 +123,7 @@ def _of_words(text: str, length: int) -> list[float]:
         math.log1p(text.count("\n") + 1),
         float(min(_MOST_MARKS, text.count("?"))),
         sum(map(str.isupper, text)) / max(1, len(text)),
-        _signs(text) / max(1, len(text)),
+        len(_SIGN.findall(text)) / max(1, len(text)),
         math.log1p(number / max(1, len(_SENTENCE.findall(text)))),
         sum(word[0].isupper() for word in words) / number,
         0.0 if text.isascii() else sum(char > "\x7f" for char in text) / len(text),
@@ -128,24 +134,17 @@ def _of_words(text: str, length: int) -> list[float]:
     ]
 
 
-def _of_signs(text: str) -> list[float]:
-    return [float("___" in text)]
-
-
-def _of_options(text: str) -> list[float]:
+def _of_form(text: str) -> list[float]:
     options = _OPTION.findall(text)
     length = sum(map(len, options)) / max(1, len(options))
     return [
+        float("___" in text),
         float(min(_MOST_MARKS, len(options))),
         math.log1p(length),
         float(sum(_NUMERIC.fullmatch(option) is not None for option in options[:_MOST_MARKS])),
         float(min(_MOST_MARKS, text.count('"') + text.count("'"))),
         float(min(_MOST_MARKS, text.count("("))),
     ]
-
-
-def _signs(text: str) -> int:
-    return len(re.findall(r"[^\w\s]|_", text))
 
 
 def _among(words: Sequence[str], known: frozenset[str]) -> int:

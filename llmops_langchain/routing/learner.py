@@ -78,8 +78,8 @@ class Learner:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def see(self, text: str) -> Seen:
-        """A prompt's vector and features."""
+    def see(self, text: str, features: NDArray[np.float64] | None = None) -> Seen:
+        """A prompt's vector and features, which may be known."""
         last = self._last
         if last is not None and last[0] == text:
             return last[1]
@@ -89,7 +89,8 @@ class Learner:
         read = text if len(text) <= _READ else text[:half] + text[-half:]
         vector = np.asarray(self._embeddings.embed_query(read), np.float64)
         length = float(np.linalg.norm(vector))
-        seen = Seen(vector / length if length else vector, features_of(text))
+        told = features_of(text) if features is None else features
+        seen = Seen(vector / length if length else vector, told)
         self._last = (text, seen)
         return seen
 

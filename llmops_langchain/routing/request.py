@@ -4,16 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from langchain_core.messages import BaseMessage, HumanMessage
+from numpy.typing import NDArray
 
 from llmops_langchain.routing.choice import Ability
+from llmops_langchain.routing.features import features_of
 from llmops_langchain.tokens import count_tokens
 
 __all__ = ["Request", "request_of"]
 
-_SCHEMAS = ("response_format", "ls_structured_output_format", "output_config")
+_SCHEMAS = ("response_format", "output_config")
 _IMAGES, _SOUNDS = frozenset(("image", "image_url")), frozenset(("audio", "input_audio"))
-_ANSWERS = ("any", "required", True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,8 @@ class Request:
     needs: frozenset[Ability]
     text: str
     """What is asked: the last thing a person said."""
+    features: NDArray[np.float64]
+    """`features_of` the text."""
 
     def input_tokens(self, model: str) -> int:
         """Its tokens as this model counts them."""
@@ -37,12 +41,19 @@ def request_of(
     """What a call needs, by its messages and what goes with it."""
     bound = [*tools, *(kwargs.get("tools") or ())]
     needs: set[Ability] = {"tools"} if bound else set()
-    if any(kwargs.get(name) for name in _SCHEMAS) and "ls_structured_output_format" not in kwargs:
+    if any(kwargs.get(name) for name in _SCHEMAS):
         needs.add("structured_output")
     kinds = {block.get("type") for message in messages for block in _blocks(message)}
     needs |= {"images"} if kinds & _IMAGES else set()
     needs |= {"audio"} if kinds & _SOUNDS else set()
-    return Request(messages=messages, tools=bound, needs=frozenset(needs), text=_asked(messages))
+    text = _asked(messages)
+    return Request(
+        messages=messages,
+        tools=bound,
+        needs=frozenset(needs),
+        text=text,
+        features=features_of(text),
+    )
 
 
 def _asked(messages: Sequence[BaseMessage]) -> str:

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from llmops_langchain.clock import system_clock
 from llmops_langchain.models import PriceBook
-from llmops_langchain.routing.attempts import OnFailure, Routed
+from llmops_langchain.routing.attempts import OnFailure, Routed, output_tokens
 from llmops_langchain.routing.choice import ABILITIES, ModelChoice
 from llmops_langchain.routing.constraints import Limits
 from llmops_langchain.routing.deciding import Deciding, Overrides
@@ -99,11 +99,10 @@ class ModelRouter(KnownRuns, BaseChatModel):
         profile = fields.pop("profile", None) or _shared_profile(made)
         super().__init__(choices=made, profile=profile, cache=fields.pop("cache", False), **fields)
         wanted = target if isinstance(target, Target) else Target(quality=target)
-        bounds = limits or Limits(max_latency=wanted.max_latency)
         self._deciding = Deciding(
             choices=made,
             target=wanted,
-            limits=bounds,
+            limits=limits or Limits(),
             prices=prices or PriceBook(),
             learner=Learner(system_clock) if learner is None else learner,
             health=health or Health(system_clock),
@@ -247,14 +246,14 @@ class ModelRouter(KnownRuns, BaseChatModel):
                 routed.failed(attempt, error)
                 continue
             try:
-                tokens = _output_tokens(first)
+                tokens = output_tokens(first)
                 yield routed.first(attempt, first)
                 for chunk in arriving:
-                    tokens = _output_tokens(chunk) or tokens
+                    tokens = output_tokens(chunk) or tokens
                     yield chunk
             finally:
                 close(arriving)
-            routed.streamed(attempt, tokens)
+            routed.ended(attempt, tokens)
             return
 
     @override
@@ -277,14 +276,14 @@ class ModelRouter(KnownRuns, BaseChatModel):
                 routed.failed(attempt, error)
                 continue
             try:
-                tokens = _output_tokens(first)
+                tokens = output_tokens(first)
                 yield routed.first(attempt, first)
                 async for chunk in arriving:
-                    tokens = _output_tokens(chunk) or tokens
+                    tokens = output_tokens(chunk) or tokens
                     yield chunk
             finally:
                 await aclose(arriving)
-            routed.streamed(attempt, tokens)
+            routed.ended(attempt, tokens)
             return
 
     def _routed(
@@ -317,8 +316,3 @@ def _shared_profile(choices: Sequence[ModelChoice]) -> dict[str, Any]:
         if sizes and len(sizes) == len(profiles):
             shared[name] = min(sizes)
     return shared
-
-
-def _output_tokens(chunk: ChatGenerationChunk) -> int | None:
-    usage = getattr(chunk.message, "usage_metadata", None) or {}
-    return usage.get("output_tokens")
