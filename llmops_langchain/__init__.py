@@ -45,7 +45,13 @@ if TYPE_CHECKING:
         UnpricedModelError,
         UnscopedCallError,
     )
-    from llmops_langchain.graph import BudgetLeft, SqlNodeCache, budget_node
+    from llmops_langchain.graph import (
+        BudgetLeft,
+        RouteTaken,
+        SqlNodeCache,
+        budget_node,
+        route_node,
+    )
     from llmops_langchain.ledger import (
         Budget,
         BudgetAlert,
@@ -70,10 +76,24 @@ if TYPE_CHECKING:
         is_pinned,
         pin,
     )
-    from llmops_langchain.middleware import BudgetMiddleware, ContextWindowMiddleware
+    from llmops_langchain.middleware import (
+        BudgetMiddleware,
+        ContextWindowMiddleware,
+        ModelRouterMiddleware,
+    )
     from llmops_langchain.models import PriceOverride
     from llmops_langchain.ops import LLMOps
-    from llmops_langchain.routing import Decision, Limits, ModelChoice, ModelRouter, Target
+    from llmops_langchain.routing import (
+        Decision,
+        Evaluation,
+        Limits,
+        ModelChoice,
+        ModelRouter,
+        Savings,
+        Target,
+        keeps_to,
+        likely,
+    )
     from llmops_langchain.settings import Settings
     from llmops_langchain.storage import Database
     from llmops_langchain.tokens import count_tokens
@@ -110,6 +130,7 @@ __all__ = [
     "DatabaseUnavailableError",
     "Decision",
     "EarlyCut",
+    "Evaluation",
     "Event",
     "Explanation",
     "LLMOps",
@@ -121,6 +142,7 @@ __all__ = [
     "ModelChoice",
     "ModelCost",
     "ModelRouter",
+    "ModelRouterMiddleware",
     "NoCandidateError",
     "NotFoundError",
     "OpenTelemetryExport",
@@ -128,6 +150,8 @@ __all__ = [
     "RedisStore",
     "Relevant",
     "ResponseCache",
+    "RouteTaken",
+    "Savings",
     "SchemaVersionError",
     "Scope",
     "SemanticPolicy",
@@ -148,7 +172,10 @@ __all__ = [
     "budget_node",
     "count_tokens",
     "is_pinned",
+    "keeps_to",
+    "likely",
     "pin",
+    "route_node",
 ]
 
 _HOMES = {
@@ -189,8 +216,8 @@ _HOMES = {
         "UnpricedModelError",
         "UnscopedCallError",
     ),
-    "graph": ("BudgetLeft", "SqlNodeCache", "budget_node"),
-    "middleware": ("BudgetMiddleware", "ContextWindowMiddleware"),
+    "graph": ("BudgetLeft", "RouteTaken", "SqlNodeCache", "budget_node", "route_node"),
+    "middleware": ("BudgetMiddleware", "ContextWindowMiddleware", "ModelRouterMiddleware"),
     "ledger": (
         "Budget",
         "BudgetAlert",
@@ -217,7 +244,17 @@ _HOMES = {
     ),
     "models": ("PriceOverride",),
     "ops": ("LLMOps",),
-    "routing": ("Decision", "Limits", "ModelChoice", "ModelRouter", "Target"),
+    "routing": (
+        "Decision",
+        "Evaluation",
+        "Limits",
+        "ModelChoice",
+        "ModelRouter",
+        "Savings",
+        "Target",
+        "keeps_to",
+        "likely",
+    ),
     "settings": ("Settings",),
     "storage": ("Database",),
     "tokens": ("count_tokens",),

@@ -21,6 +21,7 @@ _POSITIVE = (
     "budget_lease",
     "budget_slice",
     "content_retention",
+    "decision_retention",
     "event_retention",
     "history_retention",
 )
@@ -91,6 +92,8 @@ class Settings:
     """Keep prompts and answers with their events; needs an `encryption_key`."""
     content_retention: float = 30 * 86_400.0
     """Seconds that captured prompts and answers are kept."""
+    decision_retention: float = 30 * 86_400.0
+    """Seconds that a router's decisions are kept; what was learnt of them stays."""
     event_retention: float | None = None
     """Seconds that events are kept; `None` keeps them."""
     history_retention: float | None = None

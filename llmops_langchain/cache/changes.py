@@ -21,8 +21,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 
-from llmops_langchain.cache.sql_statements import advance
 from llmops_langchain.storage import Database
+from llmops_langchain.storage.counters import advance
 from llmops_langchain.storage.driver import Step
 from llmops_langchain.storage.schema import generations
 

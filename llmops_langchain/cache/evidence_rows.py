@@ -12,9 +12,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from llmops_langchain.cache import evidence_statements as sql
 from llmops_langchain.cache.evidence import Source
-from llmops_langchain.cache.sql_statements import advance
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.storage import Database
+from llmops_langchain.storage.counters import advance
 from llmops_langchain.storage.fork import on_fork
 from llmops_langchain.storage.kept import Subject
 from llmops_langchain.storage.leases import Into

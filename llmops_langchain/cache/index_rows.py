@@ -14,9 +14,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from llmops_langchain.cache import index_statements as sql
 from llmops_langchain.cache.changes import Changes
 from llmops_langchain.cache.semantic_index import Outdated
-from llmops_langchain.cache.sql_statements import advance
 from llmops_langchain.errors import DatabaseLockedError
 from llmops_langchain.storage import Database
+from llmops_langchain.storage.counters import advance
 from llmops_langchain.storage.packing import Packer
 from llmops_langchain.storage.sweeping import BATCH, sweep
 

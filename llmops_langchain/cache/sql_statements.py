@@ -35,7 +35,6 @@ __all__ = [
     "TOGETHER",
     "TOUCH",
     "add_tag",
-    "advance",
     "forget_tags",
     "keep",
     "mark",
@@ -144,14 +143,6 @@ def add_tag(into: Into, tags: int) -> Insert:
     # Its entry is held meanwhile on PostgreSQL: nobody else tags it, replaces it or lets it go.
     row = found.with_for_update(of=cache_entries)
     return into(cache_tags).from_select(["tag", "key"], row).on_conflict_do_nothing()
-
-
-@cache
-def advance(into: Into) -> Insert:
-    """One invalidation more."""
-    insert = into(generations).values(name=bindparam("name"), value=1)
-    more = {"value": _counts.value + 1}
-    return insert.on_conflict_do_update(index_elements=["name"], set_=more)
 
 
 @cache

@@ -12,6 +12,7 @@ from llmops_langchain.cache import sql_statements as sql
 from llmops_langchain.cache.store import Entry
 from llmops_langchain.errors import ConfigurationError, DatabaseLockedError
 from llmops_langchain.storage import Database, leases
+from llmops_langchain.storage.counters import advance
 from llmops_langchain.storage.driver import Step
 from llmops_langchain.storage.sweeping import BATCH, sweep
 
@@ -214,7 +215,7 @@ class SqlStore:
         """The next generation, in a transaction that waited for the puts under way."""
         for statement, values in self._turn(sql.ALONE):
             connection.execute(statement, values)
-        connection.execute(sql.advance(self._into), {"name": self._kind})
+        connection.execute(advance(self._into), {"name": self._kind})
         generation: int = connection.execute(sql.GENERATION, {"name": self._kind}).scalar_one()
         return generation
 

@@ -10,8 +10,8 @@ from llmops_langchain.callbacks.guarded import guarded
 from llmops_langchain.callbacks.otel import OpenTelemetryExport
 from llmops_langchain.callbacks.rate_limiter import BudgetGate
 from llmops_langchain.callbacks.runs import WatchedCall
-from llmops_langchain.callbacks.scoping import scope_of
 from llmops_langchain.callbacks.usage import UsageCallbackHandler
+from llmops_langchain.wrapping.scoping import scope_of
 
 __all__ = [
     "BudgetGate",

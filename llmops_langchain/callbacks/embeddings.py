@@ -12,13 +12,13 @@ from langchain_core.runnables.config import run_in_executor
 from typing_extensions import override
 
 from llmops_langchain.callbacks.endings import bills_input, was_cut_off
-from llmops_langchain.callbacks.scoping import attributed
 from llmops_langchain.callbacks.spent import Cost, cost_of
 from llmops_langchain.clock import Clock, system_clock
 from llmops_langchain.embeddings.base import LocalEmbeddings
 from llmops_langchain.ledger import EMBEDDING, Event, Ledger, Scope, current_scope
 from llmops_langchain.models import PriceBook, TokenUsage
 from llmops_langchain.tokens import counter_for
+from llmops_langchain.wrapping.scoping import attributed
 
 __all__ = ["TrackedEmbeddings", "track_embeddings"]
 

@@ -23,7 +23,6 @@ from llmops_langchain.callbacks.estimates import (
     size_of,
 )
 from llmops_langchain.callbacks.living import Living
-from llmops_langchain.callbacks.scoping import scope_of
 from llmops_langchain.callbacks.spent import rates_of
 from llmops_langchain.callbacks.usage import UsageCallbackHandler
 from llmops_langchain.clock import Clock
@@ -46,6 +45,7 @@ from llmops_langchain.ledger import (
 from llmops_langchain.models import PriceBook, Rates
 from llmops_langchain.storage.fork import on_fork
 from llmops_langchain.tokens import model_name
+from llmops_langchain.wrapping.scoping import scope_of
 
 __all__ = ["Asked", "Gate", "OnFull", "Pass", "WhenFull"]
 

@@ -80,7 +80,7 @@ class GuardedCall:
         self.instead: BaseChatModel | None = None
         """The cheaper model to ask, where there was no room for this one."""
         self._run_id = run.run_id or new_id()
-        self._of = run.of
+        self._of, self._accepts = run.of, run.accepts
         # Of a model that is asked in another's place the run has the other's name.
         metadata = {**run.metadata, **_named(model, kwargs)}
         self._asked = Asked(model, prompt, kwargs, metadata, self._run_id, max(1, prompts))
@@ -108,7 +108,7 @@ class GuardedCall:
     def told(self, answer: R) -> R:
         """The answer as it came; the handler has heard it."""
         self._told = True
-        self._succeeds()
+        self._succeeds(answer)
         if self.instead is None and (self._began or not self._core_tells):
             self._usage.on_llm_end(_result(answer), run_id=self._run_id)
         return answer
@@ -116,7 +116,7 @@ class GuardedCall:
     def heard(self, chunk: Chunk) -> None:
         """A chunk came."""
         self._chunks.append(chunk)
-        self._succeeds()
+        self._succeeds(None)
         if self._began and len(self._chunks) == 1:
             self._usage.on_llm_new_token(chunk.text, run_id=self._run_id)
 
@@ -156,9 +156,12 @@ class GuardedCall:
         else:
             self._usage.on_chat_model_start({}, [list(prompt)], run_id=self._run_id, **told)
 
-    def _succeeds(self) -> None:
-        """An attempt that answers is its router's run from now on: that has the one event."""
-        if self._of is not None:
+    def _succeeds(self, answer: object) -> None:
+        """An attempt that answers is its router's run from now on: that has the one event.
+
+        One whose answer is not taken keeps its own.
+        """
+        if self._of is not None and (self._accepts is None or self._accepts(answer)):
             self._began = self._usage.goes_on_as(self._run_id, self._of)
             self._gate.goes_on_as(self._run_id, self._of)
             self._run_id, self._of = self._of, None

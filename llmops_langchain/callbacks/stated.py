@@ -7,12 +7,12 @@ from operator import index
 from typing import Any, NamedTuple, SupportsIndex, get_args
 from uuid import UUID
 
-from llmops_langchain.callbacks.scoping import attributed, scope_of
 from llmops_langchain.callbacks.spent import Cost, cost_of
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.ledger import LLM_CALL, Event, Status
 from llmops_langchain.models import PriceBook, TokenUsage, nano_dollars
 from llmops_langchain.storage.types import new_id
+from llmops_langchain.wrapping.scoping import attributed, scope_of
 
 __all__ = ["Stated", "stated_event"]
 

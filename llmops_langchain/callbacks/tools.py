@@ -8,9 +8,9 @@ from uuid import UUID
 
 from llmops_langchain.callbacks.endings import was_cut_off
 from llmops_langchain.callbacks.runs import Runs
-from llmops_langchain.callbacks.scoping import attributed, scope_of
 from llmops_langchain.clock import Clock
 from llmops_langchain.ledger import TOOL_CALL, Event, Ledger, Scope
+from llmops_langchain.wrapping.scoping import attributed, scope_of
 
 __all__ = ["ToolRun", "ToolRuns"]
 

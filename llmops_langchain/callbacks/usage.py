@@ -16,13 +16,13 @@ from typing_extensions import override
 from llmops_langchain.callbacks.call_event import call_event
 from llmops_langchain.callbacks.reading import Answer, read_answer, read_part, read_unparsed
 from llmops_langchain.callbacks.runs import Call, Runs, WatchedCall
-from llmops_langchain.callbacks.scoping import scope_of
 from llmops_langchain.callbacks.spent import NOTHING
 from llmops_langchain.callbacks.stated import Stated, stated_event
 from llmops_langchain.callbacks.tools import ToolRuns
 from llmops_langchain.clock import Clock, system_clock
 from llmops_langchain.ledger import Event, Ledger, Status
 from llmops_langchain.models import PriceBook
+from llmops_langchain.wrapping.scoping import scope_of
 
 __all__ = ["UsageCallbackHandler"]
 
@@ -145,37 +145,44 @@ class UsageCallbackHandler(BaseCallbackHandler):
         whole.model, whole.provider, whole.prices = call.model, call.provider, call.prices
         return False
 
-    def attempt_failed(
+    def attempted(
         self,
         attempt_id: UUID,
         run_id: UUID,
-        error: BaseException,
+        error: BaseException | None,
+        answer: LLMResult | None = None,
         *,
         metadata: Mapping[str, Any],
         latency: float,
     ) -> None:
-        """Record that a router's attempt failed, where its run is watched.
+        """Record a router's attempt that was not its last, where its run is watched.
 
         Args:
             attempt_id: Its own id.
             run_id: The router's run.
-            error: How it failed.
+            error: How it failed, if it did.
+            answer: What it answered, if that was not good enough.
             metadata: As core tells it of a model's run, and `llmops_prices` of its own.
             latency: Seconds until then.
         """
         whole = self._calls.get(run_id)
-        if whole is None or not self._calls.end_unseen(attempt_id):
-            return  # a guarded attempt has told of itself
-        failed = replace(
+        if whole is None or attempt_id in self._calls or not self._calls.end_unseen(attempt_id):
+            return  # a guarded attempt has told of itself, or will
+        tried = replace(
             whole,
             model=metadata.get("ls_model_name"),
             provider=metadata.get("ls_provider"),
             prices=metadata.get("llmops_prices"),
             parent_run_id=run_id,
         )
-        failed.started, failed.first_token = time.perf_counter() - latency, None
-        failed.reservation_id, failed.at_risk = None, 0
-        self._ledger.record(self._event(failed, attempt_id, None, error))
+        tried.started, tried.first_token = time.perf_counter() - latency, None
+        tried.reservation_id, tried.at_risk = None, 0
+        heard = None if answer is None else read_answer(answer)
+        self._ledger.record(self._event(tried, attempt_id, heard, error))
+
+    def counted(self, run_id: UUID) -> None:
+        """Take a run as counted: its answer is that of an attempt which has an event of its own."""
+        self._calls.end_unseen(run_id)
 
     def record(
         self,

@@ -2,5 +2,6 @@
 
 from llmops_langchain.graph.cache import SqlNodeCache
 from llmops_langchain.graph.nodes import BudgetLeft, budget_node, trim_node
+from llmops_langchain.graph.routing import RouteTaken, route_node
 
-__all__ = ["BudgetLeft", "SqlNodeCache", "budget_node", "trim_node"]
+__all__ = ["BudgetLeft", "RouteTaken", "SqlNodeCache", "budget_node", "route_node", "trim_node"]

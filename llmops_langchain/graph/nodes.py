@@ -1,6 +1,6 @@
 """Nodes to add to a `StateGraph`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Literal, TypedDict, cast
@@ -12,6 +12,7 @@ from langgraph.types import Command
 
 from llmops_langchain.callbacks import scope_of
 from llmops_langchain.errors import ConfigurationError
+from llmops_langchain.graph.reading import of_caller, read
 from llmops_langchain.ledger import BudgetStatus, Scope, track
 from llmops_langchain.memory import ContextWindow
 from llmops_langchain.models import dollars, nano_dollars
@@ -68,7 +69,7 @@ def trim_node(
     """
 
     def trim(state: Any) -> dict[str, list[BaseMessage]]:
-        history, previous = _read(state, messages_key), _read(state, output_key) or ()
+        history, previous = read(state, messages_key), read(state, output_key) or ()
         scope = _scope(ensure_config(), None)
         with track(agent=scope.agent, thread=scope.thread):  # whose cut it is, for its event
             return {output_key: window.trim_sticky(history, previous=previous).messages}
@@ -161,8 +162,7 @@ def _checked(
 
 def _scope(config: RunnableConfig, agent: str | None) -> Scope:
     """Whose calls are asked about; the name of this node is not their agent."""
-    metadata = {**config.get("metadata", {}), "langgraph_checkpoint_ns": None}
-    scope = scope_of(metadata)
+    scope = scope_of(of_caller(config))
     return scope if agent is None else replace(scope, agent=agent)
 
 
@@ -174,7 +174,3 @@ def _left(status: BudgetStatus, at: float, least: Decimal) -> BudgetLeft:
         resets_at=status.resets_at,
         exceeded=status.share >= at or status.remaining <= least,
     )
-
-
-def _read(state: Any, key: str) -> Any:
-    return state.get(key) if isinstance(state, Mapping) else getattr(state, key, None)

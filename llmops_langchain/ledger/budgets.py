@@ -5,6 +5,7 @@ import builtins
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Any, cast
 
@@ -168,6 +169,19 @@ class Budgets:
         index = self._ledger.settlement.known.refresh(self._database)
         with self._database.begin(read_only=True) as connection:
             return statuses(connection, index.counting(scope), self._clock())
+
+    def left(self, scope: Scope) -> builtins.list[Decimal]:
+        """US dollars that each hard budget has left for a scope, as of the last events written.
+
+        Raises:
+            StorageError: If the database cannot answer.
+        """
+        index, now = self._ledger.settlement.known.refresh(self._database), self._clock()
+        hard = [each for each in index.counting(scope) if each.budget.hard]
+        if not hard:
+            return []
+        with self._database.begin(read_only=True) as connection:
+            return [each.remaining for each in statuses(connection, hard, now)]
 
     def reset(
         self,

@@ -3,5 +3,12 @@
 from llmops_langchain.middleware.budget import BudgetMiddleware, ExitBehavior
 from llmops_langchain.middleware.context import ContextWindowMiddleware
 from llmops_langchain.middleware.prompts import WindowFor
+from llmops_langchain.middleware.router import ModelRouterMiddleware
 
-__all__ = ["BudgetMiddleware", "ContextWindowMiddleware", "ExitBehavior", "WindowFor"]
+__all__ = [
+    "BudgetMiddleware",
+    "ContextWindowMiddleware",
+    "ExitBehavior",
+    "ModelRouterMiddleware",
+    "WindowFor",
+]

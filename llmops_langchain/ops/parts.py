@@ -2,11 +2,13 @@
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 
 from llmops_langchain.cache import ResponseCache, SemanticPolicy, Store, store_for
 from llmops_langchain.callbacks import Contents, UsageCallbackHandler
 from llmops_langchain.callbacks.gate import Gate
 from llmops_langchain.clock import Clock
+from llmops_langchain.embeddings import default_embeddings
 from llmops_langchain.graph import SqlNodeCache
 from llmops_langchain.ledger import (
     Budgets,
@@ -18,6 +20,8 @@ from llmops_langchain.ledger import (
 )
 from llmops_langchain.memory import Chats
 from llmops_langchain.models import nano_dollars
+from llmops_langchain.routing.logbooks import Logbooks
+from llmops_langchain.routing.rows import RoutingRows
 from llmops_langchain.settings import Settings
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.kept import Kept, Maintenance
@@ -42,6 +46,7 @@ class Parts:
     contents: Contents
     chats: Chats
     calibration: Calibration
+    logbooks: Logbooks
     reservations: Reservations
     budgets: Budgets
     slices: Slices | None
@@ -83,6 +88,7 @@ def made_of(
         retention=settings.history_retention,
         clock=clock,
     )
+    logbooks = _logbooks(database, ledger, settings, clock=clock)
     kept: dict[str, Kept] = {
         "cache": cache,
         "nodes": node_cache,
@@ -90,6 +96,7 @@ def made_of(
         "contents": contents,
         "chats": chats,
         "budgets": budgets,
+        "routing": logbooks,
         "events": EventRows(database, retention=settings.event_retention),
     }
     return Parts(
@@ -103,6 +110,7 @@ def made_of(
         contents=contents,
         chats=chats,
         calibration=Calibration(None if settings.disabled else database, clock=clock),
+        logbooks=logbooks,
         reservations=reservations,
         budgets=budgets,
         slices=slices,
@@ -194,6 +202,19 @@ def _contents(database: Database, ledger: Ledger, settings: Settings, *, clock: 
     )
     ledger.flush_too(contents.flush)
     return contents
+
+
+def _logbooks(database: Database, ledger: Ledger, settings: Settings, *, clock: Clock) -> Logbooks:
+    rows = RoutingRows(
+        database,
+        encryption_keys=settings.encryption_key,
+        keeps_prompts=bool(settings.encryption_key) or not settings.require_encryption,
+        retention=settings.decision_retention,
+    )
+    embeddings = partial(default_embeddings, settings.embeddings_dir)
+    logbooks = Logbooks(None if settings.disabled else rows, embeddings, clock=clock)
+    ledger.flush_too(logbooks.flush)
+    return logbooks
 
 
 def _slices(

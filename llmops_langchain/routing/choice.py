@@ -53,6 +53,7 @@ class ModelChoice:
         audio: Whether it hears sound.
         provider: Who answers, for `allowed_providers`.
         region: Where, for `allowed_regions`.
+        timeout: Seconds until it has answered, or begun to stream; then the next choice is asked.
         bound: What goes with every call, as `model.bind(…)` has it.
 
     Raises:
@@ -73,6 +74,7 @@ class ModelChoice:
     audio: bool | None = None
     provider: str | None = None
     region: str | None = None
+    timeout: float | None = None
     bound: Mapping[str, Any] = field(default_factory=dict)
     provider_name: str | None = field(init=False, repr=False)
     """Who answers, in LangChain's word, as far as it is known."""
@@ -94,6 +96,9 @@ class ModelChoice:
             raise ConfigurationError(msg)
         if self.strength is not None and not 0 <= self.strength <= 1:
             msg = f"`strength` is between 0 and 1, got {self.strength!r}"
+            raise ConfigurationError(msg)
+        if self.timeout is not None and not self.timeout > 0:
+            msg = f"`timeout` is in seconds and must be positive, got {self.timeout!r}"
             raise ConfigurationError(msg)
         self._set("name", self.name or self.model_name)
         self._set("provider_name", self._provider())

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from llmops_langchain.models import dollars
 from llmops_langchain.routing.choice import Ability, ModelChoice
 from llmops_langchain.routing.decision import Exclusion, Why
 from llmops_langchain.routing.request import Request
@@ -42,6 +43,8 @@ def broken(
     max_latency: float | None,
     rests_for: float,
     is_priced: bool,
+    cost: int | None = None,
+    room: int | None = None,
 ) -> Exclusion | None:
     """The first rule that a choice breaks; `None` if it may be asked.
 
@@ -54,12 +57,15 @@ def broken(
         max_latency: Seconds they may take.
         rests_for: Seconds until it is asked again after it failed.
         is_priced: Whether a price of it is known, or none is needed.
+        cost: Nano-dollars that it is expected to cost.
+        room: Nano-dollars that the caller's budgets have left; `None`: none of them bounds it.
     """
     rules = (
         _abilities(choice, request),
         _window(choice, input_tokens + limits.output_reserve),
         _places(choice, limits),
         _state(latency, max_latency, rests_for, is_priced=is_priced),
+        _money(cost, room),
     )
     for rule in rules:
         for why, told in rule:
@@ -94,3 +100,11 @@ def _state(
         yield "latency", f"it took {latency:.1f} s of late, {max_latency:g} s are allowed"
     if not is_priced:
         yield "price", "no price of it is known: give the choice one, or `allow_unpriced=True`"
+
+
+def _money(cost: int | None, room: int | None) -> Iterator[tuple[Why, str]]:
+    if cost is not None and room is not None and cost > room:
+        yield (
+            "budget",
+            f"it is expected to cost ${dollars(cost):.6f}, a budget has ${dollars(room):.6f} left",
+        )

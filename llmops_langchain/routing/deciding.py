@@ -1,56 +1,61 @@
 """From a request to a decision: who may be asked, what is expected of each, who is asked first."""
 
 import logging
-from bisect import insort
-from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import blake2b
 from uuid import UUID
 
-from llmops_langchain.errors import ConfigurationError, NoCandidateError, NotFoundError
+from llmops_langchain.errors import (
+    ConfigurationError,
+    NoCandidateError,
+    NotFoundError,
+)
+from llmops_langchain.ledger import Scope
 from llmops_langchain.models import PriceBook, TokenUsage
 from llmops_langchain.routing.choice import ModelChoice
 from llmops_langchain.routing.constraints import Limits, broken
 from llmops_langchain.routing.decision import Decision, Exclusion, Prediction
 from llmops_langchain.routing.features import complexity_of as looks
-from llmops_langchain.routing.health import Health
-from llmops_langchain.routing.learner import Learner, Seen
+from llmops_langchain.routing.logbook import Logbook
+from llmops_langchain.routing.pace import Pace
+from llmops_langchain.routing.predicting import Expected, priors, rates_of_all, sized, told
+from llmops_langchain.routing.records import Record, Source
 from llmops_langchain.routing.request import Request
-from llmops_langchain.routing.target import Target, gain, prior_quality, ranked, strengths
+from llmops_langchain.routing.seen import Seen
+from llmops_langchain.routing.target import ranked
+from llmops_langchain.routing.wishes import Overrides
+from llmops_langchain.storage.types import new_id
 
-__all__ = ["Deciding", "Overrides", "overrides_of"]
+__all__ = ["Deciding", "Room"]
 
 logger = logging.getLogger(__name__)
 
-_USUAL_ANSWER = 300
-"""Tokens an answer is expected to have before any was heard."""
+_THREADS = 10_000
+"""Conversations whose last answer is remembered."""
 
-_REMEMBERED = 10_000
-"""Decisions that can still be explained and judged."""
+_AGAIN = 300.0
+"""Seconds within which the same request of a conversation means that its answer was no good."""
 
-_GAINS, _FEW_GAINS = 1_000, 20
-"""Requests whose gains are looked back on for a share of strong calls."""
+_LIFTED = ("cooldown", "budget")
+"""Reasons that do not hold where they leave nobody: better one that failed a moment ago than none,
+and that a budget has no room is for its gate to say."""
 
+_NOBODY, _AS_USUAL = Scope(), Overrides()
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overrides:
-    """What one call wants in another way.
-
-    Args:
-        model: The name of the choice to ask, whatever is predicted.
-        complexity: How hard the request is, 0 to 1, where the app knows.
-    """
-
-    model: str | None = None
-    complexity: float | None = None
+Room = Callable[[Scope], int | None]
+"""Nano-dollars that a caller's budgets have left; `None`: none of them bounds it."""
 
 
-@dataclass(slots=True)
-class _Kept:
-    decision: Decision
-    seen: Seen | None
-    answered_by: str | None = None
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """The last request of a conversation, and who answered it."""
+
+    run_id: UUID
+    digest: bytes
+    at: float
+    choice: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,14 +63,13 @@ class Deciding:
     """The core of a router, shared by all its copies and forms."""
 
     choices: tuple[ModelChoice, ...]
-    target: Target
     limits: Limits
     prices: PriceBook
-    learner: Learner
-    health: Health
+    logbook: Logbook
+    pace: Pace
     allow_unpriced: bool = False
-    _kept: OrderedDict[UUID, _Kept] = field(default_factory=OrderedDict)
-    _gains: deque[float] = field(default_factory=lambda: deque(maxlen=_GAINS))
+    room: Room | None = None
+    _threads: OrderedDict[str, _Last] = field(default_factory=OrderedDict)
     _told: bool = False
 
     def __post_init__(self) -> None:
@@ -82,175 +86,226 @@ class Deciding:
         """The same with other models of the same names; what is learnt and kept is shared."""
         return replace(self, choices=choices)
 
-    def decide(self, request: Request, overrides: Overrides = Overrides()) -> Decision:
+    def decide(
+        self,
+        request: Request,
+        overrides: Overrides = _AS_USUAL,
+        *,
+        scope: Scope = _NOBODY,
+        run_id: UUID | None = None,
+    ) -> Decision:
         """Whom to ask.
+
+        Args:
+            request: What is asked.
+            overrides: What this call wants in another way.
+            scope: Whose call it is.
+            run_id: Of the call; by default it is a question what would be.
 
         Raises:
             NoCandidateError: If nobody may be asked; it lists why.
             NotFoundError: If the call wants a choice that is not there.
         """
         hard = looks(request.features) if overrides.complexity is None else overrides.complexity
-        tokens = {choice.name: request.input_tokens(choice.model_name) for choice in self.choices}
-        excluded = tuple(self._excluded(request, tokens, overrides))
+        expected = self._expected(request, hard)
+        excluded = self._excluded(request, expected, overrides, scope)
         out = {each.name for each in excluded}
-        left = [choice for choice in self.choices if choice.name not in out]
+        left = {choice.name: choice for choice in self.choices if choice.name not in out}
         if not left:
             raise NoCandidateError({each.name: each.told for each in excluded})
-        seen = self._seen(request) if self.learner.knows else None
-        predictions = self._predicted(left, tokens, hard, seen)
-        verdict = ranked(predictions, self.target, least_gain=self._least_gain(predictions))
-        by_name = {choice.name: choice for choice in left}
-        order = tuple(by_name[name] for name in verdict.names)
+        run_id = run_id or new_id()
+        predictions = [expected[name] for name in left]
+        terms = self.pace.terms(predictions, _draw(run_id), self._stays(request, scope))
+        verdict = ranked(predictions, self.pace.target, terms)
+        order = tuple(left[name] for name in verdict.names)
         return Decision(
             choice=order[0],
             ranked=order,
             predicted={each.name: each for each in predictions},
-            excluded=excluded,
+            excluded=tuple(excluded),
             reasons=verdict.reasons,
             complexity=hard,
+            propensity=verdict.propensity,
+            terms={name: each for name, each in asdict(terms).items() if each is not None},
+            id=run_id,
         )
 
-    def keep(self, run_id: UUID, decision: Decision, request: Request) -> None:
-        """Remember a decision by the run it was made for."""
-        # What is learnt later needs the prompt as it was seen, and never its text.
-        self._kept[run_id] = _Kept(decision, self._seen(request))
-        while len(self._kept) > _REMEMBERED:
-            self._kept.popitem(last=False)
+    def keep(self, decision: Decision, request: Request, scope: Scope) -> Record:
+        """Remember a decision that is acted on."""
+        name, now = decision.choice.name, self.logbook.clock()
+        record = Record(
+            id=decision.id,
+            ts=now,
+            choice=name,
+            propensity=decision.propensity,
+            about=decision.to_dict(),
+            # What is learnt later needs the prompt as it was seen, and never its text.
+            seen=self._seen(request),
+            input_tokens=decision.predicted[name].input_tokens,
+            scope=scope,
+        )
+        self.pace.saw(list(decision.predicted.values()))
+        self.logbook.decided(record)
+        self._follow(record, request)
+        return record
 
-    def answered(self, run_id: UUID, name: str) -> None:
+    def answered(
+        self, record: Record, name: str, *, cost: int | None = None, latency: float | None = None
+    ) -> None:
         """Who answered in the end."""
-        if (kept := self._kept.get(run_id)) is not None:
-            kept.answered_by = name
+        record.answered_by, record.cost, record.latency = name, cost, latency
+        self.logbook.decided(record)
+        if (thread := record.scope.thread) is not None and (last := self._threads.get(thread)):
+            self._threads[thread] = replace(last, choice=name)
+
+    def judge(self, record: Record, name: str, score: float, source: Source) -> None:
+        """Learn how good an answer of this call was, by what is seen of it."""
+        self.logbook.judge(record, name, score, source)
 
     def explain(self, run_id: UUID) -> Decision:
         """The decision of a run.
 
         Raises:
-            NotFoundError: If it is not among the last 10,000 of this process.
+            NotFoundError: If it is not known, or too old.
+            StorageError: If the database cannot say.
         """
-        return self._of(run_id).decision
+        return Decision.from_dict(self._of(run_id).about, self.choices)
 
     def feedback(self, run_id: UUID, score: float) -> None:
         """Learn how good the answer of a run was, 0 to 1.
 
         Raises:
-            NotFoundError: If it is not among the last 10,000 of this process.
+            NotFoundError: If it is not known, or too old.
             ConfigurationError: If the score is not between 0 and 1.
+            StorageError: If the database cannot say.
         """
         if not 0 <= score <= 1:
             msg = f"a score is between 0 and 1, got {score!r}"
             raise ConfigurationError(msg)
-        kept = self._of(run_id)
-        if kept.answered_by is not None and kept.seen is not None:
-            self.learner.learn(kept.seen, kept.answered_by, score)
+        record = self._of(run_id)
+        if record.answered_by is not None:
+            self.logbook.judge(record, record.answered_by, score, "feedback")
+
+    def cost(self, choice: ModelChoice, usage: TokenUsage) -> int | None:
+        """Nano-dollars of an answer; `None` if no price is known."""
+        rates = choice.rates(self.prices)
+        return None if rates is None else rates.cost(usage)
+
+    def _expected(self, request: Request, complexity: float) -> dict[str, Prediction]:
+        """What is expected of each choice, by its name, whether it may be asked or not."""
+        now, health = self.logbook.clock(), self.logbook.health
+        tokens = {choice.name: request.input_tokens(choice.model_name) for choice in self.choices}
+        rates = rates_of_all(self.choices, self.prices)
+        usages = sized(self.choices, tokens, health, request.before, now)
+        before = priors(self.choices, rates, complexity)
+        learnt = self._learnt(request, before)
+        return {
+            name: told(name, learnt[name], usages[name], rates[name], health.latency(name))
+            for name in tokens
+        }
+
+    def _learnt(self, request: Request, before: Mapping[str, float]) -> dict[str, Expected]:
+        learner = self.logbook.learner
+        seen = self._seen(request) if learner.knows else None
+        if seen is None:
+            return {name: (prior, 0.0) for name, prior in before.items()}
+        names = list(before)
+        return dict(zip(names, learner.blended(seen, names, list(before.values())), strict=True))
 
     def _seen(self, request: Request) -> Seen | None:
         """The prompt as the learner sees it; `None` if its embedder fails."""
         try:
-            return self.learner.see(request.text, request.features)
+            return self.logbook.learner.see(request.text, request.features)
         except Exception as error:  # noqa: BLE001 - learning is a help: the call goes on by the prior
             if not self._told:
                 self._told = True
                 logger.warning("prompts cannot be embedded: %s", type(error).__name__)
             return None
 
-    def _of(self, run_id: UUID) -> _Kept:
-        kept = self._kept.get(run_id)
-        if kept is None:
-            msg = f"run {run_id} is not among the last 10,000 decisions of this process"
+    def _of(self, run_id: UUID) -> Record:
+        record = self.logbook.find(run_id)
+        if record is None:
+            msg = f"no decision of run {run_id} is known: it was made elsewhere, or is too old"
             raise NotFoundError(msg)
-        return kept
+        return record
 
     def _excluded(
-        self, request: Request, tokens: Mapping[str, int], overrides: Overrides
+        self,
+        request: Request,
+        expected: Mapping[str, Prediction],
+        overrides: Overrides,
+        scope: Scope,
     ) -> list[Exclusion]:
-        wanted = overrides.model
-        if wanted is not None and wanted not in tokens:
-            msg = f"no choice is called {wanted!r}: there are {', '.join(sorted(tokens))}"
+        wanted, room = overrides.model, self._room(scope)
+        if wanted is not None and wanted not in expected:
+            msg = f"no choice is called {wanted!r}: there are {', '.join(sorted(expected))}"
             raise NotFoundError(msg)
-        found = [self._broken(choice, request, tokens[choice.name]) for choice in self.choices]
+        found = [self._broken(each, request, expected[each.name], room) for each in self.choices]
         excluded = [each for each in found if each is not None]
         if wanted is not None:
             known = {wanted, *(each.name for each in excluded)}
-            told = f"the call wants {wanted!r}"
+            said = f"the call wants {wanted!r}"
             excluded += [
-                Exclusion(name=name, why="override", told=told)
-                for name in tokens
+                Exclusion(name=name, why="override", told=said)
+                for name in expected
                 if name not in known
             ]
         if len(excluded) < len(self.choices):
             return excluded
-        # Better one that failed a moment ago than none.
-        return [each for each in excluded if each.why != "cooldown"]
+        return [each for each in excluded if each.why not in _LIFTED]
 
-    def _broken(self, choice: ModelChoice, request: Request, tokens: int) -> Exclusion | None:
+    def _broken(
+        self, choice: ModelChoice, request: Request, expected: Prediction, room: int | None
+    ) -> Exclusion | None:
         return broken(
             choice,
             request,
             self.limits,
-            input_tokens=tokens,
-            latency=self.health.latency(choice.name),
-            max_latency=self.target.max_latency,
-            rests_for=self.health.rests_for(choice.name),
-            is_priced=self.allow_unpriced or choice.rates(self.prices) is not None,
+            input_tokens=expected.input_tokens,
+            latency=expected.latency,
+            max_latency=self.pace.target.max_latency,
+            rests_for=self.logbook.health.rests_for(choice.name),
+            is_priced=self.allow_unpriced or expected.cost is not None,
+            cost=expected.cost,
+            room=room,
         )
 
-    def _predicted(
-        self,
-        choices: Sequence[ModelChoice],
-        tokens: Mapping[str, int],
-        complexity: float,
-        seen: Seen | None,
-    ) -> list[Prediction]:
-        rates = {choice.name: choice.rates(self.prices) for choice in self.choices}
-        strong = strengths(rates, {choice.name: choice.strength for choice in self.choices})
-        names = [choice.name for choice in choices]
-        priors = [prior_quality(strong[name], complexity) for name in names]
-        told = (
-            [(prior, 0.0) for prior in priors]
-            if seen is None
-            else self.learner.blended(seen, names, priors)
-        )
-        # One that was not asked yet is taken to answer at such length as the others.
-        lengths = [each for name in tokens if (each := self.health.answer_tokens(name))]
-        usual = sum(lengths) / len(lengths) if lengths else _USUAL_ANSWER
-        made = []
-        for name, (quality, trust) in zip(names, told, strict=True):
-            answer = round(self.health.answer_tokens(name) or usual)
-            rate = rates[name]
-            usage = TokenUsage(input_tokens=tokens[name], output_tokens=answer)
-            made.append(
-                Prediction(
-                    name=name,
-                    quality=quality,
-                    cost=None if rate is None else rate.cost(usage),
-                    latency=self.health.latency(name),
-                    trust=trust,
-                    input_tokens=tokens[name],
-                    output_tokens=answer,
-                )
-            )
-        return made
-
-    def _least_gain(self, predictions: Sequence[Prediction]) -> float | None:
-        """What the strongest must gain to be asked, so that its share of calls is kept."""
-        share = self.target.strong_share
-        if share is None:
+    def _room(self, scope: Scope) -> int | None:
+        if self.room is None:
             return None
-        gained = gain(predictions)
-        ordered = sorted(self._gains)
-        self._gains.append(gained)
-        if len(ordered) < _FEW_GAINS:
-            insort(ordered, gained)
-        return ordered[min(len(ordered) - 1, int((1 - share) * len(ordered)))] if share else 2.0
+        try:
+            return self.room(scope)
+        except Exception as error:  # noqa: BLE001 - a help too: what a budget allows its gate says
+            logger.debug("budgets cannot be looked at: %s", type(error).__name__)
+            return None
+
+    def _stays(self, request: Request, scope: Scope) -> str | None:
+        """Who answers this conversation, if it stays with its model."""
+        if not self.pace.target.sticky:
+            return None
+        if request.before is not None:
+            return request.before.choice
+        last = self._threads.get(scope.thread) if scope.thread is not None else None
+        return None if last is None else last.choice
+
+    def _follow(self, record: Record, request: Request) -> None:
+        """Remember the conversation; the same request once more tells of its last answer."""
+        thread = record.scope.thread
+        if thread is None:
+            return
+        told = "\0".join(f"{each.type}{each.content}" for each in request.messages)
+        digest = blake2b(told.encode(errors="replace"), digest_size=16).digest()
+        last = self._threads.get(thread)
+        if last and last.digest == digest and record.ts - last.at < _AGAIN:
+            before = self.logbook.recent(last.run_id)
+            if before is not None and before.answered_by is not None:
+                self.judge(before, before.answered_by, 0.0, "retry")
+        self._threads[thread] = _Last(record.id, digest, record.ts, record.choice)
+        self._threads.move_to_end(thread)
+        while len(self._threads) > _THREADS:
+            self._threads.popitem(last=False)
 
 
-def overrides_of(metadata: Mapping[str, Any], kwargs: dict[str, Any]) -> Overrides:
-    """What a call says of itself in its metadata, or in arguments that no model is to see."""
-    model = kwargs.pop("route_to", None) or metadata.get("route_to")
-    hard = kwargs.pop("complexity", None)
-    hard = metadata.get("complexity") if hard is None else hard
-    if hard is not None and not (isinstance(hard, (int, float)) and 0 <= hard <= 1):
-        msg = f"`complexity` is between 0 and 1, got {hard!r}"
-        raise ConfigurationError(msg)
-    return Overrides(model=model, complexity=hard)
+def _draw(run_id: UUID) -> float:
+    """From 0 to below 1, the same for the same run."""
+    return int.from_bytes(blake2b(run_id.bytes, digest_size=6).digest()) / 2**48

@@ -1,9 +1,9 @@
 """What a router decided, and why: records that explain themselves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from uuid import UUID
 
 from llmops_langchain.models import dollars
@@ -23,6 +23,7 @@ Why = Literal[
     "cooldown",
     "price",
     "latency",
+    "budget",
     "override",
 ]
 """Why a model may not be asked."""
@@ -77,7 +78,12 @@ class Decision:
     """Why it is this choice, in sentences."""
     complexity: float
     """How hard the request is, 0 to 1: given, or as it looks."""
+    propensity: float = 1.0
+    """How likely it was that this choice is the first; below 1 where the target explores."""
+    terms: Mapping[str, Any] = field(default_factory=dict)
+    """What the order depends on beside the predictions and the target."""
     id: UUID = field(default_factory=new_id)
+    """Of the run it was made for, where there is one."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, without a text of the request."""
@@ -89,4 +95,29 @@ class Decision:
             "excluded": [asdict(each) for each in self.excluded],
             "reasons": list(self.reasons),
             "complexity": self.complexity,
+            "propensity": self.propensity,
+            "terms": dict(self.terms),
         }
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any], choices: Sequence[ModelChoice]) -> Self:
+        """The decision that `to_dict` told of.
+
+        Args:
+            told: Its plain values.
+            choices: The router's; one that is gone since is told by its name alone.
+        """
+        known = {choice.name: choice for choice in choices}
+        ranked = tuple(known.get(name) or ModelChoice(name) for name in told["ranked"])
+        predicted = {name: Prediction(**each) for name, each in told["predicted"].items()}
+        return cls(
+            choice=ranked[0],
+            ranked=ranked,
+            predicted=predicted,
+            excluded=tuple(Exclusion(**each) for each in told["excluded"]),
+            reasons=tuple(told["reasons"]),
+            complexity=told["complexity"],
+            propensity=told["propensity"],
+            terms=told["terms"],
+            id=UUID(told["id"]),
+        )

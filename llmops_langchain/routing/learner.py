@@ -1,21 +1,26 @@
 """What outcomes taught: rows of prompts and scores, and the model that is fitted to them."""
 
 import threading
-from collections import deque
-from collections.abc import Sequence
+import weakref
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
 from llmops_langchain.clock import Clock
-from llmops_langchain.embeddings import default_embeddings
-from llmops_langchain.routing.features import features_of
+from llmops_langchain.embeddings import default_embeddings, identity
+from llmops_langchain.routing.features import FEATURES, features_of
 from llmops_langchain.routing.quality import Prompts, QualityModel
+from llmops_langchain.routing.records import Outcome
+from llmops_langchain.routing.seen import Seen
 from llmops_langchain.storage.fork import on_fork
 
-__all__ = ["Learner", "Seen"]
+__all__ = ["Learner", "Lessons", "lessons_of"]
 
 _FEWEST = 20
 """Outcomes before anything is learnt of them."""
@@ -32,24 +37,38 @@ _LIKE = 10.0
 _HALF_LIFE = 90 * 86_400.0
 """Seconds after which an outcome counts half: models change."""
 
+_ONE_VOICE = 0.2
+"""Of all outcomes, what those of one user may weigh, where at least `_VOICES` users judge."""
+
+_VOICES = 5
+
 _READ = 8_000
 """Characters of a prompt that are embedded."""
 
+Floats = NDArray[np.float64]
+
+
+class Listener(Protocol):
+    """Is told when something was learnt."""
+
+    def learnt(self) -> None:
+        """The learner's model is another one now."""
+
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A prompt as the learner sees it."""
+class Lessons:
+    """Outcomes as a table, a prompt a row."""
 
-    vector: NDArray[np.float64]
-    features: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    seen: Seen
-    name: str
-    score: float
-    ts: float
+    names: tuple[str, ...]
+    """The models, one a column."""
+    prompts: Prompts
+    scores: Floats
+    """0 to 1, NaN where a model was not asked; shape `(prompts, models)`."""
+    counts: Floats
+    """How much each prompt counts."""
+    propensities: Floats
+    """How likely it was that a model was asked; shape as `scores`."""
+    input_tokens: Floats
 
 
 class Learner:
@@ -57,14 +76,21 @@ class Learner:
 
     Args:
         clock: Returns seconds since the Unix epoch.
-        embeddings: Makes vectors of prompts; by default the best on this machine.
+        embeddings: Makes vectors of prompts, or makes what does when it is needed; by default the
+            best on this machine.
     """
 
-    def __init__(self, clock: Clock, embeddings: Embeddings | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        embeddings: Embeddings | Callable[[], Embeddings] = default_embeddings,
+    ) -> None:
         self._clock, self._embeddings = clock, embeddings
-        self._rows: deque[_Outcome] = deque(maxlen=_MOST)
+        self._rows: OrderedDict[tuple[UUID, str], Outcome] = OrderedDict()
         self._model: QualityModel | None = None
-        self._counts: dict[str, int] = {}
+        self._lessons: Lessons | None = None
+        self._counts: Counter[str] = Counter()
+        self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self._fitted, self._total = 0, 0
         # Whom to ask, and what to learn of it, are two looks at one prompt.
         self._last: tuple[str, Seen] | None = None
@@ -78,52 +104,83 @@ class Learner:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def see(self, text: str, features: NDArray[np.float64] | None = None) -> Seen:
+    @property
+    def embedder(self) -> str:
+        """Whose vectors, and how many features, it learns by: those of others say nothing to it."""
+        return f"{identity(self._embedder())}|{len(FEATURES)}"
+
+    def see(self, text: str, features: Floats | None = None) -> Seen:
         """A prompt's vector and features, which may be known."""
         last = self._last
         if last is not None and last[0] == text:
             return last[1]
-        if self._embeddings is None:
-            self._embeddings = default_embeddings()
         half = _READ // 2
         read = text if len(text) <= _READ else text[:half] + text[-half:]
-        vector = np.asarray(self._embeddings.embed_query(read), np.float64)
+        vector = np.asarray(self._embedder().embed_query(read), np.float64)
         length = float(np.linalg.norm(vector))
         told = features_of(text) if features is None else features
         seen = Seen(vector / length if length else vector, told)
         self._last = (text, seen)
         return seen
 
-    def learn(self, seen: Seen, name: str, score: float, *, fit: bool = True) -> None:
-        """Keep an outcome; now and then fit anew, in a thread that nobody waits for.
+    def learn(self, outcomes: Iterable[Outcome], *, fit: bool = True) -> None:
+        """Keep outcomes; now and then fit anew, in a thread that nobody waits for.
 
         Args:
-            seen: The prompt.
-            name: Who answered.
-            score: How well, 0 to 1.
+            outcomes: A later word on the same answer replaces an earlier one that weighs no more.
             fit: Whether a fit may be due; without, `fit()` is for the caller to call.
         """
-        row = _Outcome(seen, name, min(1.0, max(0.0, score)), self._clock())
         with self._changing:
-            self._rows.append(row)
-            self._counts[name] = self._counts.get(name, 0) + 1
-            self._total += 1
+            for each in outcomes:
+                self._keep(each)
             is_due = self._total >= max(_FEWEST, _GROWN * self._fitted)
         if is_due and fit:
-            threading.Thread(target=self.fit, name="llmops-routing", daemon=True).start()
+            threading.Thread(target=self.fit, name="llmops-routing-fit", daemon=True).start()
 
     def fit(self) -> None:
         """Learn from what there is, now; does nothing with fewer than 20 outcomes."""
         with self._fitting:
             with self._changing:
-                rows, total = list(self._rows), self._total
-            if len(rows) >= _FEWEST and total != self._fitted:
-                self._model, self._fitted = _fit(rows, self._clock()), total
+                rows, total = list(self._rows.values()), self._total
+            if len(rows) < _FEWEST or total == self._fitted:
+                return
+            lessons = lessons_of(rows, self._clock())
+            scores = dict(zip(lessons.names, lessons.scores.T, strict=True))
+            self._model = QualityModel.fit(
+                lessons.prompts, scores, lessons.names, counts=lessons.counts
+            )
+            self._lessons, self._fitted = lessons, total
+            for listener in list(self._listeners):
+                listener.learnt()
+
+    def listen(self, listener: Listener) -> None:
+        """Tell it of each fit, for as long as it lives."""
+        self._listeners.add(listener)
+
+    def forget(self) -> None:
+        """Start anew: what is to be known is learnt again."""
+        with self._fitting, self._changing:
+            self._rows.clear()
+            self._counts.clear()
+            self._model = self._lessons = None
+            self._fitted = self._total = 0
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """What it learns from."""
+        with self._changing:
+            return list(self._rows.values())
 
     @property
     def knows(self) -> bool:
         """Whether anything was learnt."""
         return self._model is not None
+
+    @property
+    def lessons(self) -> tuple[QualityModel, Lessons] | None:
+        """What was learnt last, and from what."""
+        model, lessons = self._model, self._lessons
+        return None if model is None or lessons is None else (model, lessons)
 
     def blended(
         self, seen: Seen, names: Sequence[str], priors: Sequence[float]
@@ -139,6 +196,25 @@ class Learner:
             for name, prior in zip(names, priors, strict=True)
         ]
 
+    def _embedder(self) -> Embeddings:
+        if not isinstance(self._embeddings, Embeddings):
+            self._embeddings = self._embeddings()
+        return self._embeddings
+
+    def _keep(self, outcome: Outcome) -> None:
+        key = (outcome.decision_id, outcome.choice)
+        before = self._rows.get(key)
+        if before is not None and before.weight > outcome.weight:
+            return
+        is_other = before is None or before.score != outcome.score
+        self._rows[key] = outcome
+        self._rows.move_to_end(key)
+        self._counts[outcome.choice] += before is None
+        self._total += is_other
+        while len(self._rows) > _MOST:
+            (_, gone), _ = self._rows.popitem(last=False)
+            self._counts[gone] -= 1
+
     def _mixed(self, name: str, prior: float, learnt: float | None) -> tuple[float, float]:
         if learnt is None:
             return prior, 0.0
@@ -147,19 +223,53 @@ class Learner:
         return share * learnt + (1 - share) * prior, share
 
 
-def _fit(rows: Sequence[_Outcome], now: float) -> QualityModel:
-    names = sorted({row.name for row in rows})
-    place = {name: at for at, name in enumerate(names)}
-    scores = np.full((len(rows), len(names)), np.nan)
-    for at, row in enumerate(rows):
-        scores[at, place[row.name]] = row.score
-    ages = np.array([max(0.0, now - row.ts) for row in rows])
-    prompts = Prompts(
-        np.stack([row.seen.vector for row in rows]), np.stack([row.seen.features for row in rows])
-    )
-    return QualityModel.fit(
-        prompts,
-        {name: scores[:, at] for name, at in place.items()},
+def lessons_of(outcomes: Sequence[Outcome], now: float) -> Lessons:
+    """Outcomes as a table: those of one decision are one row; old ones and loud voices count less.
+
+    Args:
+        outcomes: At least one.
+        now: UTC seconds since the Unix epoch.
+    """
+    names = tuple(sorted({each.choice for each in outcomes}))
+    column = {name: at for at, name in enumerate(names)}
+    first = {each.decision_id: each for each in reversed(outcomes)}
+    firsts = list(first.values())
+    row = {each.decision_id: at for at, each in enumerate(firsts)}
+    scores = np.full((len(firsts), len(names)), np.nan)
+    propensities = np.ones_like(scores)
+    for each in outcomes:
+        place = row[each.decision_id], column[each.choice]
+        scores[place] = min(1.0, max(0.0, each.score))
+        propensities[place] = each.propensity
+    ages = np.array([max(0.0, now - each.ts) for each in firsts])
+    weights = np.array([each.weight for each in firsts])
+    counts = weights * 0.5 ** (ages / _HALF_LIFE)
+    return Lessons(
         names,
-        counts=0.5 ** (ages / _HALF_LIFE),
+        Prompts(
+            np.stack([each.seen.vector for each in firsts]),
+            np.stack([each.seen.features for each in firsts]),
+        ),
+        scores,
+        _bounded(counts, [each.scope.user for each in firsts]),
+        propensities,
+        np.array([float(each.input_tokens) for each in firsts]),
     )
+
+
+def _bounded(counts: Floats, users: Sequence[str | None]) -> Floats:
+    """The same counts, where nobody has more than a fifth of a say if five people have one."""
+    voices: dict[str, float] = {}
+    for count, user in zip(counts.tolist(), users, strict=True):
+        if user is not None:
+            voices[user] = voices.get(user, 0.0) + count
+    if len(voices) < _VOICES:
+        return counts
+    total = float(counts.sum())
+    # Of the others' say, so that the share holds of what is left in the end.
+    most = {user: _ONE_VOICE / (1 - _ONE_VOICE) * (total - own) for user, own in voices.items()}
+    factors = [
+        1.0 if user is None or voices[user] <= most[user] else most[user] / voices[user]
+        for user in users
+    ]
+    return np.asarray(counts * np.array(factors), np.float64)

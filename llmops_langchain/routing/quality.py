@@ -108,6 +108,9 @@ class QualityModel:
     _base: Floats
     _weights: Floats
     """Of each landmark for each model, shape `(landmarks, models)`."""
+    left_out: Floats
+    """What would be said of each prompt it learnt from, had its outcomes not been there; shape
+    `(prompts, models)`."""
 
     @classmethod
     def fit(
@@ -137,10 +140,12 @@ class QualityModel:
         drawn = np.random.default_rng(seed).permutation(len(prompts))[:LANDMARKS]
         landmarks = scaled.rows(np.sort(drawn))
         base = _base(known, weight)
-        weights, stretch = _learnt(scaled, landmarks, known - base, weight)
+        weights, honest, stretch = _learnt(scaled, landmarks, known - base, weight)
         if len(models) >= _MANY:
-            weights = _projected(weights, landmarks)
-        return cls(tuple(models), landmarks, centre, scale, base, stretch * weights)
+            ways = _ways(weights, landmarks)
+            weights, honest = weights @ ways, honest @ ways
+        left_out = np.clip(base + stretch * honest, 0.0, 1.0)
+        return cls(tuple(models), landmarks, centre, scale, base, stretch * weights, left_out)
 
     def predict(self, prompts: Prompts) -> Estimate:
         """What to expect of each of `models`, in that order."""
@@ -189,12 +194,13 @@ def _distances(some: Floats, others: Floats) -> Floats:
 
 def _learnt(
     prompts: Prompts, landmarks: Prompts, left: Floats, weight: Floats
-) -> tuple[Floats, float]:
-    """Weights of the landmarks for each model, and by how much what they say is too timid.
+) -> tuple[Floats, Floats, float]:
+    """Weights of the landmarks for each model, what they say of rows left out, and how timidly.
 
     One factorisation serves all models that were asked the same prompts.
     """
     weights = np.zeros((len(landmarks), left.shape[1]))
+    honest = np.full_like(left, np.nan)
     said, agreed = 0.0, 0.0
     groups = list(_groups(prompts, left, weight))
     among = _noise(groups) * (_similar(landmarks, landmarks) + 1e-6 * np.eye(len(landmarks)))
@@ -202,11 +208,24 @@ def _learnt(
         normal, right = rows.sums(landmarks)
         inverse = np.asarray(np.linalg.inv(among + normal), np.float64)
         weights[:, models] = inverse @ right
-        for guess, truth, counts in rows.left_out(landmarks, inverse, weights[:, models]):
-            said += float((counts * guess**2).sum())
-            agreed += float((counts * guess * truth).sum())
+        guesses = rows.left_out(landmarks, inverse, weights[:, models])
+        counts = rows.counts[:, np.newaxis]
+        said += float((counts * guesses**2).sum())
+        agreed += float((counts * guesses * rows.left).sum())
+        honest[np.ix_(rows.places, models)] = guesses
+    _fill(honest, prompts, landmarks, weights)
     # As slow to move from 1 as `_SURE` outcomes allow.
-    return weights, float(np.clip((agreed + _SURE) / (said + _SURE), *_STRETCHED))
+    stretch = float(np.clip((agreed + _SURE) / (said + _SURE), *_STRETCHED))
+    return weights, honest, stretch
+
+
+def _fill(honest: Floats, prompts: Prompts, landmarks: Prompts, weights: Floats) -> None:
+    """Say of models that were not asked what was learnt elsewhere."""
+    for at in range(0, len(prompts), _BLOCK):
+        block = slice(at, at + _BLOCK)
+        if np.isnan(honest[block]).any():
+            guesses = _similar(prompts.rows(block), landmarks) @ weights
+            honest[block] = np.where(np.isnan(honest[block]), guesses, honest[block])
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +236,8 @@ class _Rows:
     left: Floats
     """What the means of the models do not tell, shape `(rows, models)`."""
     counts: Floats
+    places: NDArray[np.intp]
+    """Which of all prompts they are."""
 
     def sums(self, landmarks: Prompts) -> tuple[Floats, Floats]:
         """Both sides of the normal equations."""
@@ -229,20 +250,18 @@ class _Rows:
             right += counted @ self.left[block]
         return normal, right
 
-    def left_out(
-        self, landmarks: Prompts, inverse: Floats, weights: Floats
-    ) -> Iterator[tuple[Floats, Floats, Floats]]:
-        """What would be said of each row had it not been there, what was true, and its count.
+    def left_out(self, landmarks: Prompts, inverse: Floats, weights: Floats) -> Floats:
+        """What would be said of each row had it not been there, shape as `left`.
 
         By the leverage of a row (Rasmussen and Williams, 2006, section 5.4.2).
         """
+        guesses = np.empty_like(self.left)
         for block in self._blocks():
             similar = _similar(self.prompts.rows(block), landmarks)
             lever = self.counts[block] * ((similar @ inverse) * similar).sum(axis=1)
             lever = np.minimum(lever, _MOST_LEVER)[:, np.newaxis]
-            truth = self.left[block]
-            guess = (similar @ weights - lever * truth) / (1.0 - lever)
-            yield guess, truth, self.counts[block][:, np.newaxis]
+            guesses[block] = (similar @ weights - lever * self.left[block]) / (1.0 - lever)
+        return guesses
 
     def left_out_errors(self) -> Floats:
         """Squared errors for each of `_NOISES` of rows that were left out, by one decomposition."""
@@ -270,7 +289,11 @@ def _groups(
     for pattern in np.unique(asked, axis=1).T:
         if pattern.any():
             models = np.flatnonzero((asked == pattern[:, np.newaxis]).all(axis=0))
-            yield models, _Rows(prompts.rows(pattern), left[pattern][:, models], weight[pattern])
+            places = np.flatnonzero(pattern)
+            yield (
+                models,
+                _Rows(prompts.rows(pattern), left[pattern][:, models], weight[pattern], places),
+            )
 
 
 def _noise(groups: Sequence[tuple[NDArray[np.intp], _Rows]]) -> float:
@@ -282,7 +305,7 @@ def _noise(groups: Sequence[tuple[NDArray[np.intp], _Rows]]) -> float:
     return _NOISES[int(np.flatnonzero(errors <= _ALIKE * errors.min()).max())]
 
 
-def _projected(weights: Floats, landmarks: Prompts) -> Floats:
-    """Weights whose predictions differ among models in `_RANK` ways only."""
+def _ways(weights: Floats, landmarks: Prompts) -> Floats:
+    """Projects on the `_RANK` ways in which models differ the most, shape `(models, models)`."""
     _, _, ways = np.linalg.svd(_similar(landmarks, landmarks) @ weights, full_matrices=False)
-    return np.asarray(weights @ ways[:_RANK].T @ ways[:_RANK], np.float64)
+    return np.asarray(ways[:_RANK].T @ ways[:_RANK], np.float64)

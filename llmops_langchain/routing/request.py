@@ -2,20 +2,33 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from numpy.typing import NDArray
 
 from llmops_langchain.routing.choice import Ability
 from llmops_langchain.routing.features import features_of
 from llmops_langchain.tokens import count_tokens
 
-__all__ = ["Request", "request_of"]
+__all__ = ["ROUTE", "Before", "Request", "request_of"]
+
+ROUTE = "llmops_route"
+"""Key of `response_metadata`: who answered, and after how many attempts."""
 
 _SCHEMAS = ("response_format", "output_config")
 _IMAGES, _SOUNDS = frozenset(("image", "image_url")), frozenset(("audio", "input_audio"))
+
+
+class Before(NamedTuple):
+    """An earlier answer of a router in the same conversation."""
+
+    choice: str
+    tokens: int
+    """Of the conversation up to it: what its provider may have in its prompt cache."""
+    at: float
+    """When, UTC seconds since the Unix epoch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +42,8 @@ class Request:
     """What is asked: the last thing a person said."""
     features: NDArray[np.float64]
     """`features_of` the text."""
+    before: "Before | None" = None
+    """Who answered last in this conversation, as far as its messages tell."""
 
     def input_tokens(self, model: str) -> int:
         """Its tokens as this model counts them."""
@@ -53,7 +68,21 @@ def request_of(
         needs=frozenset(needs),
         text=text,
         features=features_of(text),
+        before=_before(messages),
     )
+
+
+def _before(messages: Sequence[BaseMessage]) -> Before | None:
+    answers = (each for each in reversed(messages) if isinstance(each, AIMessage))
+    if (last := next(answers, None)) is None:
+        return None
+    mark = last.response_metadata.get(ROUTE)
+    if not isinstance(mark, Mapping) or not isinstance(mark.get("choice"), str):
+        return None
+    told = last.usage_metadata
+    tokens = told["input_tokens"] + told["output_tokens"] if told else 0
+    at = mark.get("at")
+    return Before(mark["choice"], tokens, float(at) if isinstance(at, int | float) else 0.0)
 
 
 def _asked(messages: Sequence[BaseMessage]) -> str:

@@ -1,37 +1,59 @@
 """A chat model that asks the cheapest model that will do."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from asyncio import to_thread
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
-from uuid import UUID
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.messages import AIMessage, BaseMessage, MessageLikeRepresentation
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    MessageLikeRepresentation,
+)
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
-from pydantic import ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 from typing_extensions import override
 
 from llmops_langchain.clock import system_clock
+from llmops_langchain.embeddings import default_embeddings
+from llmops_langchain.ledger import current_scope
 from llmops_langchain.models import PriceBook
-from llmops_langchain.routing.attempts import OnFailure, Routed, output_tokens
+from llmops_langchain.routing.attempts import Attempt, OnAttempt, Routed
 from llmops_langchain.routing.choice import ABILITIES, ModelChoice
 from llmops_langchain.routing.constraints import Limits
-from llmops_langchain.routing.deciding import Deciding, Overrides
+from llmops_langchain.routing.deciding import Deciding, Room
 from llmops_langchain.routing.decision import Decision
 from llmops_langchain.routing.health import Health
 from llmops_langchain.routing.learner import Learner
+from llmops_langchain.routing.logbook import Logbook
+from llmops_langchain.routing.pace import Pace
+from llmops_langchain.routing.predicting import rates_of_all
 from llmops_langchain.routing.request import request_of
 from llmops_langchain.routing.target import Target
-from llmops_langchain.wrapping import KnownRuns, aclose, astreamed_by, close, run_of, streamed_by
+from llmops_langchain.routing.teaching import Teaching
+from llmops_langchain.routing.verifiers import Verifier, verifier
+from llmops_langchain.routing.wishes import Overrides, Wishing
+from llmops_langchain.wrapping import (
+    KnownRuns,
+    Run,
+    aclose,
+    astreamed_by,
+    close,
+    run_of,
+    streamed_by,
+)
 
 __all__ = ["ModelRouter"]
 
 _SMALLEST = ("max_input_tokens", "max_output_tokens")
 
 
-class ModelRouter(KnownRuns, BaseChatModel):
+class ModelRouter(Teaching, Wishing, KnownRuns, BaseChatModel):
     """A chat model that sends each call to the cheapest of its choices that is good enough.
 
     Who cannot serve a call is left out (tools, images, window, cooldown, …). A model that fails
@@ -39,18 +61,22 @@ class ModelRouter(KnownRuns, BaseChatModel):
     refused is raised. `decide` says whom it would ask and why, `feedback` teaches it.
 
     It serves wherever a chat model does: `create_agent`, `bind_tools`, `with_structured_output`,
-    streams and batches. A call may want a choice itself: `router.bind(route_to="small")`, or
-    `config={"metadata": {"route_to": "small"}}`.
+    streams and batches. A call may want a choice itself, or say how hard it is:
+    `router.bind(route_to="small", complexity=0.8)`, or the same in `metadata` or `configurable` of
+    its config.
 
     Args:
         choices: Who may be asked; see `ModelChoice`.
         target: What is wanted; by default the cheapest with 95 % of the best expected quality.
         limits: What holds for every call.
+        verify: Says how good an answer is, 0 to 1, or what form it must have (a pydantic model):
+            below 0.5 the next better choice is asked. Several in a list. It turns streaming off.
         allow_unpriced: Ask models without a known price too, as if they were the dearest.
         prices: Knows what models cost.
-        learner: Learns from feedback.
-        health: Knows who failed of late.
-        on_failure: Is told of failed attempts.
+        embeddings: What it learns by; by default the best on this machine.
+        logbook: Has that already, and knows what was decided and learnt, and who failed of late.
+        room: Knows what the caller's budgets have left.
+        on_attempt: Is told of attempts that were not the last.
 
     Raises:
         ConfigurationError: If there is no choice, or two have one name.
@@ -80,35 +106,46 @@ class ModelRouter(KnownRuns, BaseChatModel):
     """Who may be asked."""
 
     _deciding: Deciding = PrivateAttr()
-    _on_failure: OnFailure | None = PrivateAttr(default=None)
+    _on_attempt: OnAttempt | None = PrivateAttr(default=None)
+    _verify: Verifier | None = PrivateAttr(default=None)
 
     def __init__(
         self,
         *choices: ModelChoice | BaseChatModel | str,
         target: Target | float = 0.95,
         limits: Limits | None = None,
+        verify: Verifier | type[BaseModel] | Sequence[Any] | None = None,
         allow_unpriced: bool = False,
         prices: PriceBook | None = None,
-        learner: Learner | None = None,
-        health: Health | None = None,
-        on_failure: OnFailure | None = None,
+        embeddings: Embeddings | None = None,
+        logbook: Logbook | None = None,
+        room: Room | None = None,
+        on_attempt: OnAttempt | None = None,
         **fields: Any,
     ) -> None:
         given = (*choices, *(fields.pop("choices", None) or ()))
         made = tuple(each if isinstance(each, ModelChoice) else ModelChoice(each) for each in given)
-        profile = fields.pop("profile", None) or _shared_profile(made)
-        super().__init__(choices=made, profile=profile, cache=fields.pop("cache", False), **fields)
+        fields.setdefault("profile", None)
+        fields["profile"] = fields["profile"] or _shared_profile(made)
+        verify = verifier(verify)
+        if verify is not None:
+            fields["disable_streaming"] = True  # it is not good enough until it was read
+        super().__init__(choices=made, cache=fields.pop("cache", False), **fields)
         wanted = target if isinstance(target, Target) else Target(quality=target)
+        prices = prices or PriceBook()
+        if logbook is None:
+            learner = Learner(system_clock, embeddings or default_embeddings)
+            logbook = Logbook(learner, Health(system_clock))
         self._deciding = Deciding(
             choices=made,
-            target=wanted,
             limits=limits or Limits(),
-            prices=prices or PriceBook(),
-            learner=Learner(system_clock) if learner is None else learner,
-            health=health or Health(system_clock),
+            prices=prices,
+            logbook=logbook,
+            pace=Pace(wanted, logbook, partial(rates_of_all, made, prices)),
             allow_unpriced=allow_unpriced,
+            room=room,
         )
-        self._on_failure = on_failure
+        self._verify, self._on_attempt = verify, on_attempt
 
     def decide(
         self,
@@ -128,30 +165,14 @@ class ModelRouter(KnownRuns, BaseChatModel):
             NoCandidateError: If nobody may be asked; it lists why.
         """
         asked = self._convert_input(messages).to_messages()
-        return self._deciding.decide(request_of(asked, {}, tools), Overrides(complexity=complexity))
+        request, wishes = request_of(asked, {}, tools), Overrides(complexity=complexity)
+        return self._deciding.decide(request, wishes, scope=current_scope())
 
     def select_optimal_model(
         self, task_description: str, complexity: float | None = None
     ) -> Decision:
         """`decide` for a task in words."""
         return self.decide(task_description, complexity=complexity)
-
-    def feedback(self, run_id: UUID, score: float) -> None:
-        """Learn how good the answer of a run was, 0 to 1.
-
-        Raises:
-            NotFoundError: If the run is not among the last 10,000 that this process made.
-            ConfigurationError: If the score is not between 0 and 1.
-        """
-        self._deciding.feedback(run_id, score)
-
-    def explain(self, run_id: UUID) -> Decision:
-        """The decision that a run was made by.
-
-        Raises:
-            NotFoundError: If the run is not among the last 10,000 that this process made.
-        """
-        return self._deciding.explain(run_id)
 
     def with_candidates(self, change: Callable[[BaseChatModel], BaseChatModel]) -> Self:
         """A copy whose candidates are laid over; it learns and decides with this one."""
@@ -192,17 +213,17 @@ class ModelRouter(KnownRuns, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        routed = self._routed(messages, kwargs, run_manager)
-        while True:
-            attempt = routed.next()
+        routed = self.routed(messages, kwargs, run_of(run_manager))
+        while (attempt := routed.next()) is not None:
+            asked = partial(_generated, attempt, stop)
             try:
-                with attempt.asking():
-                    attempt.wait()
-                    answer = attempt.model._generate(messages, stop, None, **attempt.arguments)  # noqa: SLF001 - as core would
+                told = attempt.ask(asked)
             except Exception as error:  # noqa: BLE001 - looked at, and raised where it must be
                 routed.failed(attempt, error)
-            else:
-                return routed.answered(attempt, answer)
+                continue
+            if (answer := routed.answered(attempt, told)) is not None:
+                return answer
+        return routed.last_resort()
 
     @override
     async def _agenerate(
@@ -212,19 +233,18 @@ class ModelRouter(KnownRuns, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        routed = self._routed(messages, kwargs, run_manager)
-        while True:
-            attempt = routed.next()
+        # To decide takes a moment: a prompt is embedded, a budget looked at.
+        routed = await to_thread(self.routed, messages, kwargs, run_of(run_manager))
+        while (attempt := routed.next()) is not None:
+            asked = partial(_agenerated, attempt, stop)
             try:
-                with attempt.asking():
-                    await attempt.await_turn()
-                    answer = await attempt.model._agenerate(  # noqa: SLF001 - as core would
-                        messages, stop, None, **attempt.arguments
-                    )
+                told = await attempt.aask(asked)
             except Exception as error:  # noqa: BLE001 - looked at, and raised where it must be
                 routed.failed(attempt, error)
-            else:
-                return routed.answered(attempt, answer)
+                continue
+            if (answer := routed.answered(attempt, told)) is not None:
+                return answer
+        return routed.last_resort()
 
     @override
     def _stream(
@@ -234,27 +254,25 @@ class ModelRouter(KnownRuns, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        routed = self._routed(messages, kwargs, run_manager)
-        while True:
-            attempt = routed.next()
-            arriving = streamed_by(attempt.model, messages, stop, attempt.arguments)
+        routed = self.routed(messages, kwargs, run_of(run_manager))
+        while (attempt := routed.next()) is not None:
+            arriving = streamed_by(attempt.model, attempt.messages, stop, attempt.arguments)
             try:
-                with attempt.asking():
-                    attempt.wait()
-                    first = next(arriving)
+                first = attempt.ask(partial(next, arriving))
             except Exception as error:  # noqa: BLE001 - looked at, and raised where it must be
                 routed.failed(attempt, error)
                 continue
             try:
-                tokens = output_tokens(first)
+                attempt.heard(first)
                 yield routed.first(attempt, first)
                 for chunk in arriving:
-                    tokens = output_tokens(chunk) or tokens
+                    attempt.heard(chunk)
                     yield chunk
             finally:
                 close(arriving)
-            routed.ended(attempt, tokens)
+            routed.ended(attempt)
             return
+        routed.last_resort()
 
     @override
     async def _astream(
@@ -264,35 +282,50 @@ class ModelRouter(KnownRuns, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        routed = self._routed(messages, kwargs, run_manager)
-        while True:
-            attempt = routed.next()
-            arriving = astreamed_by(attempt.model, messages, stop, attempt.arguments)
+        routed = await to_thread(self.routed, messages, kwargs, run_of(run_manager))
+        while (attempt := routed.next()) is not None:
+            arriving = astreamed_by(attempt.model, attempt.messages, stop, attempt.arguments)
             try:
-                with attempt.asking():
-                    await attempt.await_turn()
-                    first = await anext(arriving)
+                first = await attempt.aask(partial(anext, arriving))
             except Exception as error:  # noqa: BLE001 - looked at, and raised where it must be
                 routed.failed(attempt, error)
                 continue
             try:
-                tokens = output_tokens(first)
+                attempt.heard(first)
                 yield routed.first(attempt, first)
                 async for chunk in arriving:
-                    tokens = output_tokens(chunk) or tokens
+                    attempt.heard(chunk)
                     yield chunk
             finally:
                 await aclose(arriving)
-            routed.ended(attempt, tokens)
+            routed.ended(attempt)
             return
+        routed.last_resort()
 
-    def _routed(
-        self,
-        messages: Sequence[BaseMessage],
-        kwargs: dict[str, Any],
-        run_manager: CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None,
+    def routed(
+        self, messages: Sequence[BaseMessage], kwargs: Mapping[str, Any], run: Run
     ) -> Routed:
-        return Routed(self._deciding, messages, kwargs, run_of(run_manager), self._on_failure)
+        """Decide for a call that is made now; the other forms of a router begin here too.
+
+        Raises:
+            NoCandidateError: If nobody may be asked; it lists why.
+        """
+        return Routed(
+            self._deciding,
+            messages,
+            kwargs,
+            run,
+            on_attempt=self._on_attempt,
+            verify=self._verify,
+        )
+
+
+def _generated(attempt: Attempt, stop: list[str] | None) -> ChatResult:
+    return attempt.model._generate(attempt.messages, stop, None, **attempt.arguments)  # noqa: SLF001 - as core would
+
+
+async def _agenerated(attempt: Attempt, stop: list[str] | None) -> ChatResult:
+    return await attempt.model._agenerate(attempt.messages, stop, None, **attempt.arguments)  # noqa: SLF001 - as core would
 
 
 def _laid_over(

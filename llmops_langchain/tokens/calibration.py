@@ -2,8 +2,7 @@
 
 import logging
 import threading
-import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.fork import on_fork
 from llmops_langchain.storage.schema import token_calibration as learnt
+from llmops_langchain.storage.ticking import ticking
 
 __all__ = ["Calibration"]
 
@@ -217,7 +217,7 @@ class Calibration:
             return
         with self._changing:
             if self._watch is None:
-                self._watch, self._thread = _watch(self, self._interval)
+                self._watch, self._thread = ticking(self, self._interval, name="llmops-calibration")
 
 
 _NOTHING = _Known()
@@ -259,24 +259,3 @@ def _merge(is_sqlite: bool) -> Any:  # noqa: FBT001 - a key of the cache
         "updated": new.updated,
     }
     return insert.on_conflict_do_update(index_elements=["model"], set_=changes)
-
-
-def _watch(calibration: Calibration, interval: float) -> tuple[threading.Event, threading.Thread]:
-    """Flush it at once and once an interval for as long as it is there; what ends that."""
-    over, there = threading.Event(), weakref.ref(calibration)
-    weakref.finalize(calibration, over.set).atexit = False
-    thread = threading.Thread(
-        target=_flush_again, args=(there, over, interval), name="llmops-calibration", daemon=True
-    )
-    thread.start()
-    return over, thread
-
-
-def _flush_again(
-    there: Callable[[], Calibration | None], over: threading.Event, interval: float
-) -> None:
-    while (calibration := there()) is not None:
-        calibration.flush()
-        del calibration
-        if over.wait(interval):
-            return

@@ -36,6 +36,8 @@ class Run(NamedTuple):
     """LangChain's; `None` where core shows none."""
     of: Any = None
     """The run that this is an attempt of: it has the answer of the attempt that succeeds."""
+    accepts: Callable[[Any], bool] | None = None
+    """Whether an attempt's answer, or the first chunk of one (`None`), is the run's."""
 
 
 _UNKNOWN = Run()

@@ -17,7 +17,11 @@ from llmops_langchain import (
     Target,
     count_tokens,
 )
+from llmops_langchain.clock import system_clock
 from llmops_langchain.routing.features import FEATURES, complexity, features_of
+from llmops_langchain.routing.health import Health
+from llmops_langchain.routing.learner import Learner
+from llmops_langchain.routing.logbook import Logbook
 
 IMAGE = HumanMessage([{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}])
 
@@ -73,8 +77,11 @@ def test_harder_requests_go_to_stronger_models() -> None:
 
 def test_a_share_of_strong_calls_is_kept() -> None:
     router = ModelRouter(choice("weak", 1), choice("strong", 9), target=Target(strong_share=0.2))
-    asked = [router.decide("x", complexity=(n * 37 % 100) / 100).choice.name for n in range(500)]
-    assert 0.15 < asked[100:].count("strong") / 400 < 0.25
+    for n in range(300):
+        router.decide("x", complexity=1.0)  # a question what would be changes nothing
+        router.bind(complexity=(n * 37 % 100) / 100).invoke("x")
+    calls = [each.model.calls for each in router.choices]
+    assert 0.15 < calls[1] / sum(calls) < 0.25
 
 
 def test_a_model_by_name_is_made_when_it_is_asked_first(monkeypatch) -> None:
@@ -109,8 +116,10 @@ def test_the_price_of_cached_input_is_the_choices_own() -> None:
 
 def test_who_is_too_slow_of_late_is_left_out() -> None:
     slow, other = choice("slow"), choice("other", 9)
-    router = ModelRouter(slow, other, target=Target(max_latency=1.0))
-    router._deciding.health.answered("slow", seconds=3.0, tokens=5)
+    health = Health(system_clock)
+    health.answered("slow", seconds=3.0, tokens=5)
+    logbook = Logbook(Learner(system_clock), health)
+    router = ModelRouter(slow, other, target=Target(max_latency=1.0), logbook=logbook)
     decision = router.decide("hello")
     assert [(each.name, each.why) for each in decision.excluded] == [("slow", "latency")]
 
@@ -131,7 +140,14 @@ def test_a_decision_says_why_in_words_and_figures() -> None:
 
 
 def test_targets_that_make_no_sense_are_refused() -> None:
-    for options in ({"quality": 2}, {"strong_share": -1}, {"max_latency": 0}):
+    for options in (
+        {"quality": 2},
+        {"strong_share": -1},
+        {"max_latency": 0},
+        {"explore": 1.5},
+        {"confidence": 0.2},
+        {"dollars_per_day": 0},
+    ):
         with pytest.raises(ConfigurationError):
             Target(**options)
     with pytest.raises(ConfigurationError, match="complexity"):

@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 from models import CountingModel
 
 from llmops_langchain import ModelChoice, ModelRouter
-from llmops_langchain.clock import system_clock
 from llmops_langchain.embeddings import HashedEmbeddings
-from llmops_langchain.routing.learner import Learner
 from llmops_langchain.routing.quality import LANDMARKS, Prompts, QualityModel
 
 RNG = np.random.default_rng(0)
@@ -85,17 +83,30 @@ def test_a_router_changes_its_mind_by_what_it_is_told() -> None:
         )
         for name, price in (("small", 1), ("large", 10))
     ]
-    learner = Learner(system_clock, HashedEmbeddings())
-    router = ModelRouter(*made, learner=learner)
+    router = ModelRouter(*made, embeddings=HashedEmbeddings())
     assert router.decide("Translate this poem").choice.name == "small"
     for number in range(60):
-        learner.learn(learner.see(f"Translate poem {number}"), "small", 0.0)
-        learner.learn(learner.see(f"Translate poem {number}"), "large", 1.0)
-        learner.learn(learner.see(f"What is {number} plus {number}?"), "small", 1.0)
-        learner.learn(learner.see(f"What is {number} plus {number}?"), "large", 1.0)
-    learner.fit()
+        router.learn(
+            [
+                {"prompt": f"Translate poem {number}", "scores": {"small": 0.0, "large": 1.0}},
+                {"prompt": f"What is {number} plus {number}?", "scores": {"small": 1, "large": 1}},
+            ]
+        )
     decision = router.decide("Translate poem 99")
     assert decision.choice.name == "large"
     assert decision.predicted["small"].trust > 0.8
     assert router.decide("What is 7 plus 8?").choice.name == "small"
-    assert len(learner) == 240
+
+
+def test_what_is_said_of_a_row_left_out_is_what_a_fit_without_it_says() -> None:
+    asked = prompts(30)
+    scores = (np.arange(30) % 3 == 0).astype(float)
+    counts = np.ones(30)
+    whole = QualityModel.fit(asked, {"a": scores}, ["a"], counts=counts)
+    counts[7] = 1e-9
+    without = QualityModel.fit(asked, {"a": scores}, ["a"], counts=counts)
+    alone = without.predict(asked.rows(slice(7, 8))).mean
+    assert np.allclose(whole.left_out[7], alone, atol=0.08)
+    assert not np.allclose(
+        whole.left_out[7], whole.predict(asked.rows(slice(7, 8))).mean, atol=1e-6
+    )

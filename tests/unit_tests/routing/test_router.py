@@ -9,13 +9,21 @@ from uuid import uuid4
 import pytest
 from langchain.agents import create_agent
 from langchain_core.embeddings import Embeddings
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.tools import tool
 from models import AsyncModel, AsyncStreamingModel, CountingModel, StreamingModel
 from pydantic import BaseModel
+from routed import (
+    EASY,
+    AuthenticationError,
+    RateLimitError,
+    TooLongError,
+    choices,
+    large,
+    small,
+)
 from typing_extensions import override
 
 from llmops_langchain import (
@@ -28,51 +36,12 @@ from llmops_langchain import (
     NoCandidateError,
     NotFoundError,
 )
-from llmops_langchain.clock import system_clock
-from llmops_langchain.routing.learner import Learner
-
-EASY, PRICES = "hello", {"small": (1, 2), "large": (10, 20)}
-
-
-class RateLimitError(Exception):
-    status_code = 429
-
-
-class AuthenticationError(Exception):
-    status_code = 401
-
-
-class TooLongError(Exception):
-    status_code = 400
-
-    def __init__(self) -> None:
-        super().__init__("This model's maximum context length is 10 tokens.")
 
 
 @pytest.fixture
 def ops() -> Iterator[LLMOps]:
     with LLMOps("sqlite://") as ops:
         yield ops
-
-
-def small(**fields: Any) -> CountingModel:
-    return CountingModel(model_name="small", answer="by the small one", **fields)
-
-
-def large(**fields: Any) -> CountingModel:
-    return CountingModel(model_name="large", answer="by the large one", **fields)
-
-
-def choices(*models: BaseChatModel, **options: Any) -> list[ModelChoice]:
-    return [
-        ModelChoice(
-            model,
-            input_per_million=PRICES[model.model_name][0],
-            output_per_million=PRICES[model.model_name][1],
-            **options,
-        )
-        for model in models
-    ]
 
 
 def events(ops: LLMOps) -> list[Any]:
@@ -358,7 +327,7 @@ async def test_an_embedder_that_fails_costs_no_answer(caplog) -> None:
         def embed_query(self, text: str) -> list[float]:
             raise ConnectionError
 
-    router = ModelRouter(*choices(small()), learner=Learner(system_clock, Broken()))
+    router = ModelRouter(*choices(small()), embeddings=Broken())
     run_id = uuid4()
     assert router.invoke(EASY, {"run_id": run_id}).content == "by the small one"
     assert (await router.ainvoke(EASY)).content == "by the small one"

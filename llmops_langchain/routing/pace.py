@@ -1,0 +1,179 @@
+"""What a dollar is worth to a router just now: by its target, what was learnt, and what is left."""
+
+import threading
+from bisect import insort
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmops_langchain.errors import ConfigurationError
+from llmops_langchain.models import Rates, nano_dollars
+from llmops_langchain.routing.decision import Prediction
+from llmops_langchain.routing.health import Health
+from llmops_langchain.routing.learner import Lessons
+from llmops_langchain.routing.logbook import Logbook
+from llmops_langchain.routing.predicting import USUAL_ANSWER
+from llmops_langchain.routing.quality import QualityModel
+from llmops_langchain.routing.target import NANO, Target, Terms, gain
+from llmops_langchain.routing.weights import Known, affordable, calibrated
+from llmops_langchain.storage.fork import on_fork
+
+__all__ = ["Pace", "dollars_of", "known_of"]
+
+Floats = NDArray[np.float64]
+
+_LOOKED_BACK = 500
+"""Requests by which the day's dollars are spread."""
+
+_GAINS, _FEW_GAINS = 1_000, 20
+"""Requests whose gains are looked back on for a share of strong calls."""
+
+_AGAIN_AFTER = 20
+"""Requests after which the day's dollars are spread anew."""
+
+_NOT_THERE = -1e9
+"""Quality of a model that could not be asked."""
+
+_DAY, _HOUR = 86_400.0, 3_600.0
+
+
+class Pace:
+    """Remembers what was expected of late; safe to share between threads.
+
+    Args:
+        target: Of the router.
+        logbook: Knows what was spent.
+        rates: Of each of the router's models; `None` where no price is known.
+    """
+
+    def __init__(
+        self, target: Target, logbook: Logbook, rates: Callable[[], Mapping[str, Rates | None]]
+    ) -> None:
+        self.target = target
+        self.weight: float | None = None
+        """As calibrated on known outcomes; `None`: not known yet."""
+        self._logbook, self._rates = logbook, rates
+        self._recent: deque[dict[str, tuple[float, float]]] = deque(maxlen=_LOOKED_BACK)
+        self._gains: deque[float] = deque(maxlen=_GAINS)
+        self._pace, self._until = 0.0, 0
+        self._seen = 0
+        self.after_fork()
+        on_fork(self)
+        logbook.learner.listen(self)
+        self.learnt()
+
+    def after_fork(self) -> None:
+        """Leave the lock to the parent: another thread of it may have held it."""
+        self._changing = threading.Lock()
+
+    def learnt(self) -> None:
+        """Find out what a dollar is worth, now that more is known."""
+        lessons, target = self._logbook.learner.lessons, self.target
+        if lessons is None or target.strong_share is not None:
+            return
+        known = known_of(*lessons, self._rates(), self._logbook.health)
+        if known is not None:
+            self.weight = calibrated(known, target.quality, confidence=target.confidence)
+
+    def terms(
+        self, predictions: Sequence[Prediction], draw: float | None, stays: str | None
+    ) -> Terms:
+        """On what terms this request is decided."""
+        return Terms(
+            weight=self.weight,
+            pace=self._paced(predictions),
+            least_gain=self._least_gain(predictions),
+            draw=draw if self.target.explore else None,
+            stays_with=stays,
+        )
+
+    def saw(self, predictions: Sequence[Prediction]) -> None:
+        """Remember a request that is asked."""
+        with self._changing:
+            self._seen += 1
+            self._gains.append(gain(predictions))
+            self._recent.append(
+                {each.name: (each.quality, each.cost / NANO) for each in predictions if each.cost}
+            )
+
+    def _least_gain(self, predictions: Sequence[Prediction]) -> float | None:
+        """What the strongest must gain to be asked, so that its share of calls is kept."""
+        share = self.target.strong_share
+        if share is None:
+            return None
+        with self._changing:
+            ordered = sorted(self._gains)
+        if len(ordered) < _FEW_GAINS:
+            insort(ordered, gain(predictions))
+        # Beyond every gain where the strongest is to have none.
+        return ordered[min(len(ordered) - 1, int((1 - share) * len(ordered)))] if share else 2.0
+
+    def _paced(self, predictions: Sequence[Prediction]) -> float | None:
+        if self.target.dollars_per_day is None:
+            return None
+        with self._changing:
+            is_due, recent = self._seen >= self._until, list(self._recent)
+        if is_due:
+            one = {each.name: (each.quality, each.cost / NANO) for each in predictions if each.cost}
+            self._pace = self._spread([*recent, one]) if one else 0.0
+            self._until = self._seen + _AGAIN_AFTER
+        return self._pace
+
+    def _spread(self, recent: Sequence[dict[str, tuple[float, float]]]) -> float:
+        """What a dollar is worth, that the day's last call has as many as this one."""
+        now = self._logbook.clock()
+        left = nano_dollars(self.target.dollars_per_day or 0) - self._logbook.spent_today()
+        calls = max(1.0, self._logbook.calls_within(_HOUR) / _HOUR * (_DAY - now % _DAY))
+        names = sorted({name for each in recent for name in each})
+        told = np.array(
+            [[each.get(name, (_NOT_THERE, 0.0)) for name in names] for each in recent], np.float64
+        )
+        return affordable(told[:, :, 0], told[:, :, 1], max(0.0, left / NANO / calls))
+
+
+def known_of(
+    model: QualityModel, lessons: Lessons, rates: Mapping[str, Rates | None], health: Health
+) -> Known | None:
+    """What is known of the prompts that were learnt from, for the models that have a price.
+
+    Returns:
+        `None` if there are no two such models.
+    """
+    priced = [at for at, name in enumerate(lessons.names) if rates.get(name) is not None]
+    if len(priced) < 2:  # noqa: PLR2004 - nothing to choose between
+        return None
+    names = [lessons.names[at] for at in priced]
+    tokens = np.repeat(lessons.input_tokens[:, np.newaxis], len(names), axis=1)
+    return Known(
+        model.left_out[:, priced],
+        lessons.scores[:, priced],
+        lessons.propensities[:, priced],
+        dollars_of(names, tokens, rates, health),
+    )
+
+
+def dollars_of(
+    names: Sequence[str], tokens: Floats, rates: Mapping[str, Rates | None], health: Health
+) -> Floats:
+    """What calls are expected to cost, shape `(prompts, models)`.
+
+    Args:
+        names: The models.
+        tokens: Of the prompts as each model counts them, of the same shape.
+        rates: By the models' names.
+        health: Knows how long answers are.
+
+    Raises:
+        ConfigurationError: If no price of a model is known.
+    """
+    costs = np.empty_like(tokens)
+    for column, name in enumerate(names):
+        rate = rates.get(name)
+        if rate is None:
+            msg = f"no price of {name!r} is known: give its choice one"
+            raise ConfigurationError(msg)
+        answer = (health.answer_tokens(name) or USUAL_ANSWER) * rate.output
+        costs[:, column] = (tokens[:, column] * rate.input + answer) / NANO / 1e6
+    return costs
