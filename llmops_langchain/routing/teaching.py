@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages
 
-from llmops_langchain.errors import ConfigurationError
+from llmops_langchain.errors import ConfigurationError, NotFoundError
 from llmops_langchain.models import nano_dollars
 from llmops_langchain.routing.deciding import Deciding
 from llmops_langchain.routing.decision import Decision
@@ -34,7 +34,7 @@ class Teaching:
 
     _deciding: Deciding
 
-    def feedback(self, run_id: UUID, score: float) -> None:
+    def feedback(self, run_id: UUID | str, score: float) -> None:
         """Learn how good the answer of a run was, 0 to 1; a later word replaces an earlier one.
 
         Args:
@@ -47,16 +47,16 @@ class Teaching:
             ConfigurationError: If the score is not between 0 and 1.
             StorageError: If the database cannot say.
         """
-        self._deciding.feedback(run_id, score)
+        self._deciding.feedback(_id(run_id), score)
 
-    def explain(self, run_id: UUID) -> Decision:
+    def explain(self, run_id: UUID | str) -> Decision:
         """The decision that a run was made by, in this process or another on the same database.
 
         Raises:
             NotFoundError: If no decision of the run is known.
             StorageError: If the database cannot say.
         """
-        return self._deciding.explain(run_id)
+        return self._deciding.explain(_id(run_id))
 
     def refresh(self) -> None:
         """Take in what other processes learnt, and learn from all there is, now.
@@ -201,6 +201,14 @@ class Teaching:
             _paid(rows, names, expected),
             expected,
         )
+
+
+def _id(run_id: UUID | str) -> UUID:
+    try:
+        return run_id if isinstance(run_id, UUID) else UUID(run_id)
+    except ValueError as error:
+        msg = f"a run has a UUID, got {run_id!r}"
+        raise NotFoundError(msg) from error
 
 
 def _check_whole(names: Sequence[str], scores: Sequence[Mapping[str, float]]) -> None:
