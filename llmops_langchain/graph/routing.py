@@ -10,6 +10,7 @@ from langgraph.types import Command
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.graph.reading import of_caller, read
 from llmops_langchain.routing import ModelRouter
+from llmops_langchain.routing.wishes import with_wishes
 from llmops_langchain.wrapping import Run
 
 __all__ = ["RouteTaken", "route_node"]
@@ -88,7 +89,7 @@ def route_node(
 
     def route(state: Any, config: RunnableConfig) -> Any:
         messages = convert_to_messages(read(state, messages_key) or [])
-        routed = router.routed(messages, {}, Run(of_caller(config)))
+        routed = router.routed(messages, {}, Run(of_caller(with_wishes(config))))
         decision = routed.taken()
         update = {
             output_key: RouteTaken(

@@ -6,12 +6,12 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
-from langchain_core.runnables.config import ensure_config
 from typing_extensions import override
 
 from llmops_langchain.errors import MissingExtraError
 from llmops_langchain.routing import ModelRouter
 from llmops_langchain.routing.attempts import Attempt, Routed, prices_of
+from llmops_langchain.routing.wishes import with_wishes
 from llmops_langchain.routing.within import await_within, within
 from llmops_langchain.wrapping import Run
 
@@ -98,7 +98,7 @@ class ModelRouterMiddleware(AgentMiddleware[Any, Any, Any]):
         system = [request.system_message] if request.system_message is not None else []
         wanted = {"tools": list(request.tools), "response_format": request.response_format}
         kwargs = {name: each for name, each in wanted.items() if each}
-        run = Run(ensure_config().get("metadata") or {})
+        run = Run(with_wishes(None).get("metadata") or {})
         return self._router.routed([*system, *request.messages], kwargs, run)
 
 

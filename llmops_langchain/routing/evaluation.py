@@ -233,7 +233,7 @@ def _saved(
         for one, two, (had, paid) in zip(qualities, costs, routed, strict=True)
     ]
     low, high = np.quantile(shares[1:], _INTERVAL).tolist()
-    return shares[0], low, high
+    return float(shares[0]), low, high
 
 
 def _models(data: Dataset) -> tuple[ModelScore, ...]:

@@ -117,7 +117,7 @@ def ranked(predictions: Sequence[Prediction], target: Target, terms: Terms = Ter
         return _told(order, best, 1.0, reasons)
     usual, even = order[0], target.explore / len(order)
     if terms.draw < target.explore:
-        drawn = order[min(len(order) - 1, int(terms.draw / even))]
+        drawn = order[min(len(order) - 1, int(terms.draw / target.explore * len(order)))]
         order = _first(drawn, order)
         reasons = ("it was drawn at random, to learn of it",)
     likely = even + (1 - target.explore) * (order[0] is usual)

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from llmops_langchain.errors import ConfigurationError
 
-__all__ = ["Overrides", "Wishing", "overrides_of"]
+__all__ = ["Overrides", "Wishing", "overrides_of", "with_wishes"]
 
 _WISHES = ("route_to", "complexity")
 """What a call may say of itself: in arguments, in its metadata, in `configurable`."""
@@ -49,7 +49,7 @@ class Wishing(_ChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AIMessage:
-        return super().invoke(input, _with_wishes(config), stop=stop, **kwargs)
+        return super().invoke(input, with_wishes(config), stop=stop, **kwargs)
 
     @override
     async def ainvoke(
@@ -60,7 +60,7 @@ class Wishing(_ChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AIMessage:
-        return await super().ainvoke(input, _with_wishes(config), stop=stop, **kwargs)
+        return await super().ainvoke(input, with_wishes(config), stop=stop, **kwargs)
 
     @override
     def stream(
@@ -71,7 +71,7 @@ class Wishing(_ChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
-        return super().stream(input, _with_wishes(config), stop=stop, **kwargs)
+        return super().stream(input, with_wishes(config), stop=stop, **kwargs)
 
     @override
     def astream(
@@ -82,7 +82,7 @@ class Wishing(_ChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
-        return super().astream(input, _with_wishes(config), stop=stop, **kwargs)
+        return super().astream(input, with_wishes(config), stop=stop, **kwargs)
 
 
 def overrides_of(metadata: Mapping[str, Any], kwargs: dict[str, Any]) -> Overrides:
@@ -96,7 +96,7 @@ def overrides_of(metadata: Mapping[str, Any], kwargs: dict[str, Any]) -> Overrid
     return Overrides(model=model, complexity=hard)
 
 
-def _with_wishes(config: RunnableConfig | None) -> RunnableConfig:
+def with_wishes(config: RunnableConfig | None) -> RunnableConfig:
     """The config with what `configurable` says of this call where core passes it on."""
     whole = ensure_config(config)
     said = whole.get("configurable") or {}
