@@ -82,12 +82,7 @@ def made_of(
     )
     budgets = Budgets(database, ledger, reservations, clock=clock)
     slices = _slices(reservations, ledger, settings, clock=clock)
-    chats = Chats(
-        database,
-        encryption_keys=settings.encryption_key,
-        retention=settings.history_retention,
-        clock=clock,
-    )
+    chats = _chats(database, settings, clock=clock)
     logbooks = _logbooks(database, ledger, settings, clock=clock)
     kept: dict[str, Kept] = {
         "cache": cache,
@@ -202,6 +197,15 @@ def _contents(database: Database, ledger: Ledger, settings: Settings, *, clock: 
     )
     ledger.flush_too(contents.flush)
     return contents
+
+
+def _chats(database: Database, settings: Settings, *, clock: Clock) -> Chats:
+    return Chats(
+        database,
+        encryption_keys=settings.encryption_key,
+        retention=settings.history_retention,
+        clock=clock,
+    )
 
 
 def _logbooks(database: Database, ledger: Ledger, settings: Settings, *, clock: Clock) -> Logbooks:

@@ -1,0 +1,52 @@
+"""Every table of the package, by the part it serves; each change is a revision in `migrations/`."""
+
+from llmops_langchain.storage.schema.base import metadata
+from llmops_langchain.storage.schema.caching import (
+    cache_entries,
+    cache_feedback,
+    cache_tags,
+    semantic_vectors,
+)
+from llmops_langchain.storage.schema.conversing import chats, messages, token_calibration
+from llmops_langchain.storage.schema.recording import (
+    budget_alerts,
+    budget_windows,
+    budgets,
+    contents,
+    events,
+    prices,
+    reservations,
+)
+from llmops_langchain.storage.schema.routing import decisions, outcomes, router_state
+from llmops_langchain.storage.schema.sharing import generations, leases
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "VERSION_TABLE",
+    "budget_alerts",
+    "budget_windows",
+    "budgets",
+    "cache_entries",
+    "cache_feedback",
+    "cache_tags",
+    "chats",
+    "contents",
+    "decisions",
+    "events",
+    "generations",
+    "leases",
+    "messages",
+    "metadata",
+    "outcomes",
+    "prices",
+    "reservations",
+    "router_state",
+    "semantic_vectors",
+    "token_calibration",
+]
+
+SCHEMA_VERSION = "1.6"
+"""`major.minor` of the newest revision. Within a major, revisions only add nullable or defaulted
+columns and new tables, so code of an earlier minor goes on working beside newer code."""
+
+VERSION_TABLE = "llmops_alembic_version"
