@@ -1,4 +1,4 @@
-"""`llmops demo`: a support desk on a real model, with cache, window, budget and accounts."""
+"""`llmops demo`: a support desk on a real model, with the parts that save money."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -55,7 +55,7 @@ def demo(
         Path | None, typer.Option(help="Another local model than SmolLM2-135M-Instruct.")
     ] = None,
 ) -> None:
-    """Run a support desk through cache, window, budget and accounting; print what they saved.
+    """Run a support desk through cache, window, budget and router; print what they saved.
 
     Without `--model` it needs no key and no network: a small model runs on this machine.
     """
@@ -63,6 +63,7 @@ def demo(
     from llmops_langchain.cli.budgeted import ask_within_a_budget
     from llmops_langchain.cli.remembered import ask_what_was_said_long_ago
     from llmops_langchain.cli.reworded import ask_in_other_words
+    from llmops_langchain.cli.routed import ask_through_a_router
     from llmops_langchain.ledger import Event
 
     threads = _threads(questions, turns)
@@ -74,6 +75,7 @@ def demo(
             told = _rush(ops, chat, run) | ask_in_other_words(url, chat, run)
             told |= ask_within_a_budget(ops, chat, run)
             told |= ask_what_was_said_long_ago(ops, chat, run)
+            told |= ask_through_a_router(ops, chat, run)
         event = Event(
             name=DEMO_RUN,
             ts=system_clock(),

@@ -25,6 +25,7 @@ _TOLD_BY_THE_RUN = {
     "Questions asked in other words": "reworded",
     "Calls at once with a budget": "budget",
     "A fact of long ago, small window": "remembered",
+    "Questions by a router of two": "routed",
 }
 """Rows that the run's event tells in its tags."""
 

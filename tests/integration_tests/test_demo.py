@@ -69,6 +69,11 @@ def test_a_budget_for_three_lets_three_through(outputs: list[str]) -> None:
     assert "5 refused unasked" in outputs[0]
 
 
+def test_a_router_asks_the_cheap_one_what_is_easy_and_survives_its_outage(outputs) -> None:
+    told = table(outputs[0])["Questions by a router of two"]
+    assert told == "3 cheap, 1 dear; an outage: dear"
+
+
 def test_the_demo_states_its_prices(outputs: list[str]) -> None:
     told = " ".join(outputs[0].split())
     assert "Priced like gpt-4o-mini: $0.15 a million tokens in, $0.60 out." in told
