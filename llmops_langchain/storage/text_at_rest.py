@@ -13,6 +13,8 @@ _UNTIL_STALE = "until it goes stale (`cache_ttl`); earlier by `cache_max_bytes`"
 _QUESTIONS = "until the answer goes stale; earlier by `max_items`"
 _JUDGED = "a week unless judged; then the newest 20,000 of an embedder"
 _CHAT = "`history_retention` after the last message; without one until it is deleted"
+_DECIDED = "`decision_retention`"
+_LEARNT = "the newest 20,000 of a pool"
 _BUDGET = "until `budgets.remove`"
 
 
@@ -146,6 +148,55 @@ TEXT_AT_REST: tuple[TextAtRest, ...] = tuple(
                 ("space", "pool", "kind", "source"),
                 "words of this package, names of models",
                 _JUDGED,
+                _PLAIN,
+                "nothing personal",
+            ),
+        ),
+        "llmops_decisions": (
+            (
+                ("seen",),
+                "the vector of a prompt that was routed: much of a text can be guessed from it",
+                _DECIDED,
+                _KEY,
+                "deleted",
+            ),
+            (
+                ("workspace", "user_id", "thread"),
+                "whose call it was",
+                _DECIDED,
+                _PLAIN,
+                "deleted",
+            ),
+            (
+                ("body", "pool", "choice", "answered_by", "embedder"),
+                "figures of a decision; names of models and pools",
+                _DECIDED,
+                _PLAIN,
+                "deleted",
+            ),
+        ),
+        "llmops_outcomes": (
+            (
+                ("seen",),
+                "the vector of a prompt whose answer was judged",
+                _LEARNT,
+                _KEY,
+                "deleted",
+            ),
+            (("workspace", "user_id", "thread"), "whose call it was", _LEARNT, _PLAIN, "deleted"),
+            (
+                ("choice", "pool", "source", "embedder"),
+                "words of this package, names of models and pools",
+                _LEARNT,
+                _PLAIN,
+                "deleted",
+            ),
+        ),
+        "llmops_router_state": (
+            (
+                ("pool", "choice"),
+                "names of models and pools",
+                "for ever",
                 _PLAIN,
                 "nothing personal",
             ),
