@@ -116,7 +116,7 @@ class GuardedCall:
     def heard(self, chunk: Chunk) -> None:
         """A chunk came."""
         self._chunks.append(chunk)
-        self._succeeds(None)
+        self._succeeds(chunk)
         if self._began and len(self._chunks) == 1:
             self._usage.on_llm_new_token(chunk.text, run_id=self._run_id)
 
@@ -129,6 +129,8 @@ class GuardedCall:
         self._gate.leave(self._let)
         if self._told or (self.instead is not None and not self._began):
             return
+        if error is None:
+            self._succeeds(None)
         if error is not None:
             part = LLMResult(generations=[self._whole()])
             self._usage.on_llm_error(error, run_id=self._run_id, response=part)

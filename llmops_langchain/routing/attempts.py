@@ -21,6 +21,7 @@ from llmops_langchain.routing.crossing import understood_by
 from llmops_langchain.routing.deciding import Deciding
 from llmops_langchain.routing.decision import Decision
 from llmops_langchain.routing.failures import is_overload, retry_after, way_on
+from llmops_langchain.routing.opening import says_something
 from llmops_langchain.routing.records import Source
 from llmops_langchain.routing.request import ROUTE, Request, request_of
 from llmops_langchain.routing.verifiers import Verifier, says_nothing, verdict
@@ -194,10 +195,16 @@ class Routed:
         self._errors.append((attempt.choice.name, error))
         if way == "larger":
             self._left = _larger(attempt.choice, self._left)
-        elif not isinstance(error, LLMOpsError):  # that a budget has no room says nothing of it
-            self._deciding.logbook.health.failed(
-                attempt.choice.name, overloaded=is_overload(error), wait=retry_after(error)
-            )
+        else:
+            self.broke(attempt, error)
+
+    def broke(self, attempt: Attempt, error: BaseException) -> None:
+        """Note that a model failed, also when chunks of its answer were shown."""
+        if isinstance(error, LLMOpsError):  # that a budget has no room says nothing of it
+            return
+        self._deciding.logbook.health.failed(
+            attempt.choice.name, overloaded=is_overload(error), wait=retry_after(error)
+        )
 
     def answered(self, attempt: Attempt, answer: ChatResult) -> ChatResult | None:
         """The answer, marked with who gave it; `None` if a better model is to be asked."""
@@ -222,24 +229,30 @@ class Routed:
         self._tell(attempt, answer=answer, stands=True)
         return self._final(attempt, answer)
 
-    def first(self, attempt: Attempt, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
-        """The first chunk, marked: only one may be, or the marks of all are put together."""
-        return self._marked(attempt, chunk)
+    def begun(
+        self, attempt: Attempt, chunks: Sequence[ChatGenerationChunk]
+    ) -> list[ChatGenerationChunk]:
+        """The first chunks, one marked: only one may be, or the marks of all are put together."""
+        first, *others = chunks
+        return [self._marked(attempt, first), *others]
 
     def ended(self, attempt: Attempt) -> None:
         """The whole stream is there."""
         self._ended(attempt)
         self._answered_by(attempt)
 
-    def accepts(self, attempt: Attempt, answer: ChatResult | None) -> bool:
+    def accepts(self, attempt: Attempt, answer: ChatResult | ChatGenerationChunk | None) -> bool:
         """Whether an answer is taken: it is good enough, or nobody better is left.
 
         Args:
             attempt: Whose.
-            answer: `None` for the first chunk of one, which is always taken.
+            answer: Whole; or a chunk, which is taken when it says something; or `None`, the end of
+                a stream.
         """
         if attempt.given_up:
             return False
+        if isinstance(answer, ChatGenerationChunk):
+            return says_something(answer)
         message = answer and answer.generations[0].message
         if self._verify is None or not isinstance(message, AIMessage):
             return True

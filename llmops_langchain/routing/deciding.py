@@ -13,7 +13,7 @@ from llmops_langchain.errors import (
     NotFoundError,
 )
 from llmops_langchain.ledger import Scope
-from llmops_langchain.models import PriceBook, TokenUsage
+from llmops_langchain.models import PriceBook, Rates, TokenUsage
 from llmops_langchain.routing.choice import ModelChoice
 from llmops_langchain.routing.constraints import Limits, broken
 from llmops_langchain.routing.decision import Decision, Exclusion, Prediction
@@ -197,20 +197,20 @@ class Deciding:
         tokens = {choice.name: request.input_tokens(choice.model_name) for choice in self.choices}
         rates = rates_of_all(self.choices, self.prices)
         usages = sized(self.choices, tokens, health, request.before, now)
-        before = priors(self.choices, rates, complexity)
-        learnt = self._learnt(request, before)
+        learnt = self._learnt(request, rates, complexity)
         return {
             name: told(name, learnt[name], usages[name], rates[name], health.latency(name))
             for name in tokens
         }
 
-    def _learnt(self, request: Request, before: Mapping[str, float]) -> dict[str, Expected]:
-        learner = self.logbook.learner
+    def _learnt(
+        self, request: Request, rates: Mapping[str, Rates | None], complexity: float
+    ) -> dict[str, Expected]:
+        learner, before = self.logbook.learner, priors(self.choices, rates, complexity)
         seen = self._seen(request) if learner.knows else None
         if seen is None:
             return {name: (prior, 0.0) for name, prior in before.items()}
-        names = list(before)
-        return dict(zip(names, learner.blended(seen, names, list(before.values())), strict=True))
+        return learner.expected(seen, before, priors(self.choices, rates, learner.usual_complexity))
 
     def _seen(self, request: Request) -> Seen | None:
         """The prompt as the learner sees it; `None` if its embedder fails."""

@@ -7,6 +7,8 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
+from llmops_langchain.models import dollars
+from llmops_langchain.routing.blending import blended
 from llmops_langchain.routing.frontier import (
     cheapest,
     expected_calibration_error,
@@ -39,6 +41,8 @@ class Dataset:
     """Dollars that were paid, of the same shape."""
     expected_costs: Floats
     """Dollars that are expected beforehand."""
+    priors: Floats
+    """Quality before anything was learnt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +104,8 @@ class Evaluation:
                 f"route: it saves {self.saved:.0%} ({self.low:.0%} to {self.high:.0%}) of what "
                 "single models of the same quality cost"
             )
-        enough = [each for each in self.models if each.quality >= self.quality]
-        name = min(enough, key=lambda each: each.cost).name if enough else self.models[-1].name
+        needed = self.target * max(each.quality for each in self.models)
+        name = next(each.name for each in self.models if each.quality >= needed)
         return (
             f"do not route: asking {name} alone does as well, as far as {self.prompts} prompts tell"
         )
@@ -154,7 +158,7 @@ def evaluated(
         prompts=len(data.scores),
         models=_models(data),
         quality=float(quality.mean()),
-        cost=Decimal(repr(float(cost.mean()))),
+        cost=_dollars(float(cost.mean())),
         target=target,
         kept=float(quality.mean() / max(single[best, 0], 1e-12)),
         apgr=apgr,
@@ -179,7 +183,9 @@ def _honest(data: Dataset, parts: Sequence[NDArray[np.intp]]) -> Floats:
             name: data.scores[others, at] for at, name in enumerate(data.names)
         }
         model = QualityModel.fit(data.prompts.rows(others), scores, data.names)
-        expected[part] = model.predict(data.prompts.rows(part)).mean
+        told, numbers = model.predict(data.prompts.rows(part)), np.array([float(len(others))])
+        usual, trust = data.priors[others].mean(axis=0), told.trust[:, np.newaxis]
+        expected[part], _ = blended(told.mean, model.base, numbers, data.priors[part], usual, trust)
     return expected
 
 
@@ -238,7 +244,7 @@ def _saved(
 
 def _models(data: Dataset) -> tuple[ModelScore, ...]:
     made = [
-        ModelScore(name=name, quality=quality, cost=Decimal(repr(cost)))
+        ModelScore(name=name, quality=quality, cost=_dollars(cost))
         for name, quality, cost in zip(
             data.names,
             data.scores.mean(axis=0).tolist(),
@@ -258,3 +264,7 @@ def _ends(data: Dataset) -> tuple[int, int]:
 
 def _of(table: Floats, columns: NDArray[np.intp]) -> Floats:
     return np.asarray(table[np.arange(len(table)), columns], np.float64)
+
+
+def _dollars(cost: float) -> Decimal:
+    return dollars(round(cost * 10**9))

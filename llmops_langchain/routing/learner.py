@@ -1,9 +1,10 @@
 """What outcomes taught: rows of prompts and scores, and the model that is fitted to them."""
 
+import logging
 import threading
 import weakref
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -14,13 +15,16 @@ from numpy.typing import NDArray
 
 from llmops_langchain.clock import Clock
 from llmops_langchain.embeddings import default_embeddings, identity
-from llmops_langchain.routing.features import FEATURES, features_of
+from llmops_langchain.routing.blending import blended
+from llmops_langchain.routing.features import FEATURES, complexity_of, features_of
 from llmops_langchain.routing.quality import Prompts, QualityModel
 from llmops_langchain.routing.records import Outcome
 from llmops_langchain.routing.seen import Seen
-from llmops_langchain.storage.fork import on_fork
+from llmops_langchain.storage.fork import around_fork, on_fork
 
 __all__ = ["Learner", "Lessons", "lessons_of"]
+
+logger = logging.getLogger(__name__)
 
 _FEWEST = 20
 """Outcomes before anything is learnt of them."""
@@ -30,9 +34,6 @@ _MOST = 10_000
 
 _GROWN = 1.2
 """A fit is made anew when there are so many times the rows of the last one."""
-
-_LIKE = 10.0
-"""Outcomes of a model that weigh as much as the prior."""
 
 _HALF_LIFE = 90 * 86_400.0
 """Seconds after which an outcome counts half: models change."""
@@ -69,6 +70,13 @@ class Lessons:
     propensities: Floats
     """How likely it was that a model was asked; shape as `scores`."""
     input_tokens: Floats
+    complexities: Floats
+    """How hard each prompt looks, 0 to 1."""
+
+    @property
+    def numbers(self) -> Floats:
+        """Outcomes of each model."""
+        return np.asarray((~np.isnan(self.scores)).sum(axis=0), np.float64)
 
 
 class Learner:
@@ -96,10 +104,23 @@ class Learner:
         self._last: tuple[str, Seen] | None = None
         self.after_fork()
         on_fork(self)
+        around_fork(self)
 
     def after_fork(self) -> None:
         """Leave the locks to the parent: another thread of it may have held them."""
         self._changing, self._fitting = threading.Lock(), threading.Lock()
+        self._asking = threading.Lock()
+        self._fits = False  # whether a fit is under way that nobody waits for
+
+    def before_fork(self) -> None:
+        """Wait for the end of matrix products: OpenBLAS cannot fork while its threads work."""
+        self._fitting.acquire()
+        self._asking.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self._asking.release()
+        self._fitting.release()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -133,9 +154,12 @@ class Learner:
         with self._changing:
             for each in outcomes:
                 self._keep(each)
-            is_due = self._total >= max(_FEWEST, _GROWN * self._fitted)
-        if is_due and fit:
-            threading.Thread(target=self.fit, name="llmops-routing-fit", daemon=True).start()
+            is_due = fit and not self._fits and self._is_due
+            self._fits = self._fits or is_due
+        if is_due:
+            threading.Thread(
+                target=self._fit_behind, name="llmops-routing-fit", daemon=True
+            ).start()
 
     def fit(self) -> None:
         """Learn from what there is, now; does nothing with fewer than 20 outcomes."""
@@ -182,19 +206,55 @@ class Learner:
         model, lessons = self._model, self._lessons
         return None if model is None or lessons is None else (model, lessons)
 
-    def blended(
-        self, seen: Seen, names: Sequence[str], priors: Sequence[float]
-    ) -> list[tuple[float, float]]:
-        """Expected quality of each model, and how much of it was learnt."""
-        model = self._model
-        if model is None:
-            return [(prior, 0.0) for prior in priors]
-        estimate = model.predict(Prompts(seen.vector[np.newaxis], seen.features[np.newaxis]))
-        learnt = dict(zip(model.models, estimate.mean[0].tolist(), strict=True))
-        return [
-            self._mixed(name, prior, learnt.get(name))
-            for name, prior in zip(names, priors, strict=True)
-        ]
+    def expected(
+        self, seen: Seen, priors: Mapping[str, float], usual: Mapping[str, float]
+    ) -> dict[str, tuple[float, float]]:
+        """Quality of each model, and how much of it was learnt, by the models' names.
+
+        Args:
+            seen: The prompt.
+            priors: Quality before anything was learnt.
+            usual: The same for a prompt of `usual_complexity`.
+        """
+        if (lessons := self.lessons) is None:
+            return {name: (prior, 0.0) for name, prior in priors.items()}
+        model, table = lessons
+        with self._asking:
+            estimate = model.predict(Prompts(seen.vector[np.newaxis], seen.features[np.newaxis]))
+        trust, columns = float(estimate.trust[0]), {name: at for at, name in enumerate(table.names)}
+        told = dict.fromkeys(priors, (0.0, 0.0))
+        for name, prior in priors.items():
+            at = columns.get(name)
+            if at is None:
+                told[name] = prior, 0.0
+                continue
+            learnt, base = float(estimate.mean[0, at]), float(model.base[at])
+            number = float(self._counts.get(name, 0))
+            quality, shape = blended(learnt, base, number, prior, usual[name], trust)
+            told[name] = float(quality), float(shape)
+        return told
+
+    @property
+    def usual_complexity(self) -> float:
+        """How hard the prompts look that were learnt from, on average; 0.5 if there are none."""
+        lessons = self._lessons
+        return 0.5 if lessons is None else float(lessons.complexities.mean())
+
+    @property
+    def _is_due(self) -> bool:
+        return self._total >= max(_FEWEST, _GROWN * self._fitted)
+
+    def _fit_behind(self) -> None:
+        """Fit until nothing is due."""
+        is_due = True
+        while is_due:
+            try:
+                self.fit()
+            except Exception as error:  # noqa: BLE001 - a help: calls go on by what is known
+                logger.warning("nothing new was learnt: %s", type(error).__name__)
+                self._fitted = self._total  # as much again may be more to its liking
+            with self._changing:
+                self._fits = is_due = self._is_due and self._total != self._fitted
 
     def _embedder(self) -> Embeddings:
         if not isinstance(self._embeddings, Embeddings):
@@ -214,13 +274,6 @@ class Learner:
         while len(self._rows) > _MOST:
             (_, gone), _ = self._rows.popitem(last=False)
             self._counts[gone] -= 1
-
-    def _mixed(self, name: str, prior: float, learnt: float | None) -> tuple[float, float]:
-        if learnt is None:
-            return prior, 0.0
-        number = self._counts.get(name, 0)
-        share = number / (number + _LIKE)
-        return share * learnt + (1 - share) * prior, share
 
 
 def lessons_of(outcomes: Sequence[Outcome], now: float) -> Lessons:
@@ -254,6 +307,7 @@ def lessons_of(outcomes: Sequence[Outcome], now: float) -> Lessons:
         _bounded(counts, [each.scope.user for each in firsts]),
         propensities,
         np.array([float(each.input_tokens) for each in firsts]),
+        np.array([complexity_of(each.seen.features) for each in firsts]),
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.models import Rates, nano_dollars
+from llmops_langchain.routing.blending import blended
 from llmops_langchain.routing.decision import Prediction
 from llmops_langchain.routing.health import Health
 from llmops_langchain.routing.learner import Lessons
@@ -46,15 +47,20 @@ class Pace:
         target: Of the router.
         logbook: Knows what was spent.
         rates: Of each of the router's models; `None` where no price is known.
+        priors: Quality of each before anything was learnt, for a complexity.
     """
 
     def __init__(
-        self, target: Target, logbook: Logbook, rates: Callable[[], Mapping[str, Rates | None]]
+        self,
+        target: Target,
+        logbook: Logbook,
+        rates: Callable[[], Mapping[str, Rates | None]],
+        priors: Callable[[float], Mapping[str, float]],
     ) -> None:
         self.target = target
         self.weight: float | None = None
         """As calibrated on known outcomes; `None`: not known yet."""
-        self._logbook, self._rates = logbook, rates
+        self._logbook, self._rates, self._priors = logbook, rates, priors
         self._recent: deque[dict[str, tuple[float, float]]] = deque(maxlen=_LOOKED_BACK)
         self._gains: deque[float] = deque(maxlen=_GAINS)
         self._pace, self._until = 0.0, 0
@@ -73,7 +79,7 @@ class Pace:
         lessons, target = self._logbook.learner.lessons, self.target
         if lessons is None or target.strong_share is not None:
             return
-        known = known_of(*lessons, self._rates(), self._logbook.health)
+        known = known_of(*lessons, self._rates(), self._priors, self._logbook.health)
         if known is not None:
             self.weight = calibrated(known, target.quality, confidence=target.confidence)
 
@@ -134,7 +140,11 @@ class Pace:
 
 
 def known_of(
-    model: QualityModel, lessons: Lessons, rates: Mapping[str, Rates | None], health: Health
+    model: QualityModel,
+    lessons: Lessons,
+    rates: Mapping[str, Rates | None],
+    priors: Callable[[float], Mapping[str, float]],
+    health: Health,
 ) -> Known | None:
     """What is known of the prompts that were learnt from, for the models that have a price.
 
@@ -146,8 +156,13 @@ def known_of(
         return None
     names = [lessons.names[at] for at in priced]
     tokens = np.repeat(lessons.input_tokens[:, np.newaxis], len(names), axis=1)
+    before = [priors(float(each)) for each in lessons.complexities]
+    prior = np.array([[each[name] for name in names] for each in before])
+    left_out, base = model.left_out[:, priced], model.base[priced]
+    numbers, usual = lessons.numbers[priced], prior.mean(axis=0)
+    expected, _ = blended(left_out, base, numbers, prior, usual, np.ones(1))
     return Known(
-        model.left_out[:, priced],
+        expected,
         lessons.scores[:, priced],
         lessons.propensities[:, priced],
         dollars_of(names, tokens, rates, health),

@@ -37,6 +37,14 @@ takes the best of many guesses takes their errors too."""
 _TRIED, _GROUPS = 500, 4
 """Rows by which that is found, and of how many groups of models at most."""
 
+_NEAREST = 20
+"""Prompts by which it is told whether one lies where was learnt."""
+
+_FAR = (0.2, 0.5)
+"""Nearness, against one prompt in ten of those learnt from, up to which nothing that was learnt is
+trusted, and from which on all of it. Another exam lies above: what was learnt of one tells more
+there than the prior, so only what is farther goes back to that."""
+
 _SHRUNK = 10.0
 """Outcomes that a model's own mean is worth as many as, against the mean of all models."""
 
@@ -83,7 +91,8 @@ class Estimate:
     mean: Floats
     """Expected score, 0 to 1, shape `(prompts, models)`."""
     trust: Floats
-    """How near a prompt is to what was learnt from, 0 to 1, shape `(prompts,)`."""
+    """How much of it holds for a prompt, by how near it is to what was learnt from: 0 to 1, shape
+    `(prompts,)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,10 @@ class QualityModel:
     _landmarks: Prompts
     _centre: Floats
     _scale: Floats
-    _base: Floats
+    base: Floats
+    """Each model's mean, shape `(models,)`."""
+    _near: float
+    """How similar the prompts around one are that lies where was learnt."""
     _weights: Floats
     """Of each landmark for each model, shape `(landmarks, models)`."""
     left_out: Floats
@@ -145,14 +157,31 @@ class QualityModel:
             ways = _ways(weights, landmarks)
             weights, honest = weights @ ways, honest @ ways
         left_out = np.clip(base + stretch * honest, 0.0, 1.0)
-        return cls(tuple(models), landmarks, centre, scale, base, stretch * weights, left_out)
+        near = float(np.quantile(_nearness(scaled.rows(slice(-_TRIED, None)), landmarks), 0.1))
+        stretched = stretch * weights
+        return cls(tuple(models), landmarks, centre, scale, base, near, stretched, left_out)
 
     def predict(self, prompts: Prompts) -> Estimate:
         """What to expect of each of `models`, in that order."""
         asked = Prompts(prompts.vectors, _scaled(prompts.features, self._centre, self._scale))
         similar = _similar(asked, self._landmarks)
-        mean = np.clip(self._base + similar @ self._weights, 0.0, 1.0)
-        return Estimate(mean, similar.max(axis=1) / _KERNELS)
+        mean = np.clip(self.base + similar @ self._weights, 0.0, 1.0)
+        nearness = _of_nearest(similar) / max(self._near, 1e-12)
+        low, high = _FAR
+        return Estimate(mean, np.clip((nearness - low) / (high - low), 0.0, 1.0))
+
+
+def _nearness(some: Prompts, landmarks: Prompts) -> Floats:
+    """How similar each prompt's nearest others are, all together."""
+    similar = _similar(some, landmarks)
+    # A prompt that is a landmark is not another one.
+    return _of_nearest(np.where(similar > _KERNELS - 1e-6, 0.0, similar))
+
+
+def _of_nearest(similar: Floats) -> Floats:
+    number = min(_NEAREST, similar.shape[1])
+    nearest = np.partition(similar, similar.shape[1] - number, axis=1)[:, -number:]
+    return np.asarray(nearest.sum(axis=1), np.float64)
 
 
 def _scores_of(name: str, scores: Mapping[str, ArrayLike], number: int) -> Floats:

@@ -31,8 +31,9 @@ from llmops_langchain.routing.decision import Decision
 from llmops_langchain.routing.health import Health
 from llmops_langchain.routing.learner import Learner
 from llmops_langchain.routing.logbook import Logbook
+from llmops_langchain.routing.opening import aopening, opening
 from llmops_langchain.routing.pace import Pace
-from llmops_langchain.routing.predicting import rates_of_all
+from llmops_langchain.routing.predicting import priors, rates_of_all
 from llmops_langchain.routing.request import request_of
 from llmops_langchain.routing.target import Target
 from llmops_langchain.routing.teaching import Teaching
@@ -141,7 +142,12 @@ class ModelRouter(Teaching, Wishing, KnownRuns, BaseChatModel):
             limits=limits or Limits(),
             prices=prices,
             logbook=logbook,
-            pace=Pace(wanted, logbook, partial(rates_of_all, made, prices)),
+            pace=Pace(
+                wanted,
+                logbook,
+                partial(rates_of_all, made, prices),
+                lambda hard: priors(made, rates_of_all(made, prices), hard),
+            ),
             allow_unpriced=allow_unpriced,
             room=room,
         )
@@ -258,16 +264,20 @@ class ModelRouter(Teaching, Wishing, KnownRuns, BaseChatModel):
         while (attempt := routed.next()) is not None:
             arriving = streamed_by(attempt.model, attempt.messages, stop, attempt.arguments)
             try:
-                first = attempt.ask(partial(next, arriving))
+                begun = attempt.ask(partial(opening, arriving))
             except Exception as error:  # noqa: BLE001 - looked at, and raised where it must be
                 routed.failed(attempt, error)
                 continue
             try:
-                attempt.heard(first)
-                yield routed.first(attempt, first)
+                for chunk in routed.begun(attempt, begun):
+                    attempt.heard(chunk)
+                    yield chunk
                 for chunk in arriving:
                     attempt.heard(chunk)
                     yield chunk
+            except Exception as error:
+                routed.broke(attempt, error)
+                raise
             finally:
                 close(arriving)
             routed.ended(attempt)
@@ -286,16 +296,20 @@ class ModelRouter(Teaching, Wishing, KnownRuns, BaseChatModel):
         while (attempt := routed.next()) is not None:
             arriving = astreamed_by(attempt.model, attempt.messages, stop, attempt.arguments)
             try:
-                first = await attempt.aask(partial(anext, arriving))
+                begun = await attempt.aask(partial(aopening, arriving))
             except Exception as error:  # noqa: BLE001 - looked at, and raised where it must be
                 routed.failed(attempt, error)
                 continue
             try:
-                attempt.heard(first)
-                yield routed.first(attempt, first)
+                for chunk in routed.begun(attempt, begun):
+                    attempt.heard(chunk)
+                    yield chunk
                 async for chunk in arriving:
                     attempt.heard(chunk)
                     yield chunk
+            except Exception as error:
+                routed.broke(attempt, error)
+                raise
             finally:
                 await aclose(arriving)
             routed.ended(attempt)

@@ -13,9 +13,10 @@ from llmops_langchain.models import nano_dollars
 from llmops_langchain.routing.deciding import Deciding
 from llmops_langchain.routing.decision import Decision
 from llmops_langchain.routing.evaluation import Dataset, Evaluation, evaluated
+from llmops_langchain.routing.features import complexity_of
 from llmops_langchain.routing.pace import dollars_of
 from llmops_langchain.routing.portable import read_outcomes, write_outcomes
-from llmops_langchain.routing.predicting import rates_of_all
+from llmops_langchain.routing.predicting import priors, rates_of_all
 from llmops_langchain.routing.quality import Prompts
 from llmops_langchain.routing.records import Outcome
 from llmops_langchain.routing.request import Request, request_of
@@ -194,12 +195,14 @@ class Teaching:
             [request.input_tokens(model) for model in self._names.values()] for request, _ in read
         ]
         expected = dollars_of(names, np.array(tokens, np.float64), rates, deciding.logbook.health)
+        before = [priors(deciding.choices, rates, complexity_of(each.features)) for each in seen]
         return Dataset(
             names,
             Prompts(np.stack([s.vector for s in seen]), np.stack([s.features for s in seen])),
             np.array([[scores[name] for name in names] for _, scores in read], np.float64),
             _paid(rows, names, expected),
             expected,
+            np.array([[each[name] for name in names] for each in before], np.float64),
         )
 
 

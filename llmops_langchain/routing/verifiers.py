@@ -11,7 +11,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from llmops_langchain.errors import ConfigurationError
 
-__all__ = ["Verifier", "keeps_to", "likely", "says_nothing", "verdict", "verifier"]
+__all__ = [
+    "Verifier",
+    "keeps_to",
+    "likely",
+    "says_nothing",
+    "verdict",
+    "verifier",
+]
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,11 @@
 
 from collections.abc import Container, Mapping
 from functools import lru_cache
+from types import FunctionType, MethodType
 from typing import Any
+
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from llmops_langchain.wrapping.canonical import canonical
 
@@ -145,7 +149,19 @@ def parameter_parts(told: Mapping[str, Any]) -> tuple[bytes, bytes, bytes]:
     """
     if _GROUPED.isdisjoint(told):
         return b"{}", b"{}", canonical(told)
-    tools = {name: value for name, value in told.items() if name in _TOOLS}
+    tools = {name: _described(value) for name, value in told.items() if name in _TOOLS}
     schema = {name: value for name, value in told.items() if name in _SCHEMA}
     rest = {name: value for name, value in told.items() if name not in _GROUPED}
     return canonical(tools), canonical(schema), canonical(rest)
+
+
+def _described(tools: Any) -> Any:
+    """Tools as a model is told of them: a router binds them before it knows the model."""
+    return list(map(_form, tools)) if isinstance(tools, list | tuple) else tools
+
+
+def _form(tool: Any) -> Any:
+    if isinstance(tool, BaseTool):
+        # Providers have fields of their own there.
+        return [convert_to_openai_tool(tool), tool.extras]
+    return convert_to_openai_tool(tool) if isinstance(tool, FunctionType | MethodType) else tool

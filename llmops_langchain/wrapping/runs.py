@@ -37,7 +37,7 @@ class Run(NamedTuple):
     of: Any = None
     """The run that this is an attempt of: it has the answer of the attempt that succeeds."""
     accepts: Callable[[Any], bool] | None = None
-    """Whether an attempt's answer, or the first chunk of one (`None`), is the run's."""
+    """Whether an attempt's answer, a chunk of one, or its end (`None`), is the run's."""
 
 
 _UNKNOWN = Run()

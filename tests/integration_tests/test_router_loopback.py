@@ -1,5 +1,7 @@
 """What providers' errors become of, through their real clients against servers that fail."""
 
+import json
+import re
 from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
@@ -12,13 +14,42 @@ from failing_provider import FailingProvider, How
 from langchain_anthropic import ChatAnthropic
 from langchain_core.language_models import BaseChatModel
 from langchain_openai import ChatOpenAI
+from routed_server import HEADERS, BrokenLine, event
 from strict_provider import StrictProvider
 
 from llmops_langchain import LLMOps, ModelChoice, ModelRouter, Target
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"])]
 
-TOO_LONG = "This model's maximum context length is 10 tokens. context_length_exceeded"
+TOO_LONG = {
+    "openai": "This model's maximum context length is 10 tokens. context_length_exceeded",
+    "anthropic": "prompt is too long: 11 tokens > 10 maximum",
+}
+CHUNK = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "first"}
+MESSAGE = {"id": "1", "type": "message", "role": "assistant", "model": "first", "content": []}
+USED = {"input_tokens": 3, "output_tokens": 1}
+BEGUN = {
+    "openai": HEADERS
+    + event(json.dumps({**CHUNK, "choices": [{"index": 0, "delta": {"content": "One"}}]})),
+    "anthropic": HEADERS
+    + b"".join(
+        event(json.dumps(each), each["type"])
+        for each in (
+            {"type": "message_start", "message": {**MESSAGE, "usage": USED}},
+            {
+                "type": "content_block_start",
+                "index": 0,
+                "content_block": {"type": "text", "text": ""},
+            },
+            {
+                "type": "content_block_delta",
+                "index": 0,
+                "delta": {"type": "text_delta", "text": "One"},
+            },
+        )
+    ),
+}
+"""An answer of which one word has come."""
 WAYS = ["invoke", "ainvoke", "stream", "astream"]
 
 
@@ -50,18 +81,23 @@ def client(kind: str, url: str, name: str) -> BaseChatModel:
 
 
 def router_of(
-    ops: LLMOps, provider: StrictProvider, failing: FailingProvider, kind: str, **options: Any
+    ops: LLMOps,
+    provider: StrictProvider,
+    failing: FailingProvider | BrokenLine,
+    kind: str,
+    second: str = "openai",
+    **options: Any,
 ) -> ModelRouter:
     first = ModelChoice(
         client(kind, failing.url, "first"), input_per_million=1, output_per_million=1, **options
     )
-    second = ModelChoice(
-        client("openai", provider.url, "second"),
+    other = ModelChoice(
+        client(second, provider.url, "second"),
         input_per_million=5,
         output_per_million=5,
         max_input_tokens=100_000,
     )
-    return ops.router(first, second, target=Target(quality=0.0))
+    return ops.router(first, other, target=Target(quality=0.0))
 
 
 async def answered(model: Any, way: str, config: Any = None) -> str:
@@ -97,12 +133,29 @@ async def test_a_provider_in_trouble_is_passed_over(ops, provider, kind: str, ho
     assert [row for row in told if row[1] != "ok"] == [("first", "error", 0)] * failing.requests
 
 
-def test_a_provider_says_how_long_it_wants_to_be_left_alone(ops, provider) -> None:
-    with FailingProvider(429, headers={"retry-after": "77"}) as failing:
-        router = router_of(ops, provider, failing, "openai")
-        router.invoke("hello")
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_provider_says_how_long_it_wants_to_be_left_alone(ops, provider, kind, way) -> None:
+    with FailingProvider(429, headers={"retry-after": "3000"}) as failing:
+        router = router_of(ops, provider, failing, kind)
+        assert (await answered(router, way)).startswith("Hello")
         [out] = router.decide("hello").excluded
-        assert "77 s" in out.told
+        assert (out.name, out.why) == ("first", "cooldown")
+        assert re.search(r"(3000|29\d\d) s", out.told)
+        await answered(router, way)
+        assert failing.requests == 1
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_line_that_dies_before_the_first_chunk_is_passed_over(
+    ops, provider, kind, way
+) -> None:
+    with BrokenLine(HEADERS) as failing, ops.track(project="p"):
+        router = router_of(ops, provider, failing, kind)
+        assert (await answered(router, way)).startswith("Hello")
+        assert failing.requests == 1
+    assert events(ops) == [("first", "error", 0), ("second", "ok", 1)]
 
 
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
@@ -113,14 +166,21 @@ async def test_who_never_answers_is_passed_over_in_time(ops, provider, kind, way
         assert (await answered(router, way)).startswith("Hello")
 
 
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_prompt_that_is_too_long_goes_to_a_larger_window_alone(ops, provider, way) -> None:
-    with FailingProvider(400, TOO_LONG) as failing:
-        router = router_of(ops, provider, failing, "openai", max_input_tokens=50_000)
+async def test_a_prompt_that_is_too_long_goes_to_a_larger_window_alone(
+    ops, provider, kind, way
+) -> None:
+    with FailingProvider(400, TOO_LONG[kind]) as failing:
+        router = router_of(ops, provider, failing, kind, max_input_tokens=50_000)
         assert (await answered(router, way)).startswith("Hello")
-        smaller = router_of(ops, provider, failing, "openai", max_input_tokens=200_000)
-        with pytest.raises(openai.BadRequestError, match="maximum context length"):
+        assert router.decide("hello").excluded == ()  # it is well, and does not rest
+        asked = len(provider.asked)
+        smaller = router_of(ops, provider, failing, kind, max_input_tokens=200_000)
+        refused = (openai.BadRequestError, anthropic.BadRequestError)
+        with pytest.raises(refused, match=r"maximum context length|too long"):
             await answered(smaller, way)
+    assert len(provider.asked) == asked
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -131,6 +191,7 @@ async def test_a_prompt_that_is_too_long_goes_to_a_larger_window_alone(ops, prov
         (403, openai.PermissionDeniedError),
         (400, openai.BadRequestError),
         (401, anthropic.AuthenticationError),
+        (403, anthropic.PermissionDeniedError),
         (400, anthropic.BadRequestError),
     ],
 )
@@ -144,23 +205,32 @@ async def test_what_you_have_to_mend_is_raised(ops, provider, status, error, way
     assert len(provider.asked) == asked
 
 
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
 @pytest.mark.parametrize("way", ["stream", "astream"])
-async def test_an_answer_that_breaks_off_is_not_begun_anew(ops, provider, way: str) -> None:
+async def test_an_answer_that_breaks_off_is_not_begun_anew(ops, provider, kind, way: str) -> None:
     asked = len(provider.asked)
-    with FailingProvider("breaks") as failing, ops.track(project="p"):
-        router = router_of(ops, provider, failing, "openai")
-        with pytest.raises(openai.APIConnectionError):
+    with BrokenLine(BEGUN[kind]) as failing, ops.track(project="p"):
+        router = router_of(ops, provider, failing, kind)
+        # Anthropic's client lets its transport's error through.
+        with pytest.raises(Exception, match=r"Connection error|peer closed connection"):
             await answered(router, way)
+        assert failing.requests == 1
     assert len(provider.asked) == asked
     [told] = events(ops)
     assert told[:2] == ("first", "error")
 
 
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("watched", ["track", "handler", "both"])
-async def test_one_answer_is_one_event(ops, provider, way: str, watched: str) -> None:
+async def test_one_answer_is_one_event(ops, provider, kind, way: str, watched: str) -> None:
     config = None if watched == "track" else {"callbacks": [ops.usage]}
     tracked = nullcontext() if watched == "handler" else ops.track(project="p")
     with FailingProvider(500) as failing, tracked:
-        assert await answered(router_of(ops, provider, failing, "openai"), way, config)
+        assert await answered(router_of(ops, provider, failing, kind, second=kind), way, config)
     assert events(ops) == [("first", "error", 0), ("second", "ok", 1)]
+    tokens = provider.answered[-1].tokens
+    sql = "select input_tokens, output_tokens, estimated, cost from llmops_events where cost > 0"
+    with ops.database.begin(read_only=True) as connection:
+        [told] = connection.exec_driver_sql(sql)
+    assert tuple(told) == (tokens, 5, 0, (tokens + 5) * 5_000)  # five dollars a million

@@ -32,6 +32,7 @@ GIVEN = {
     "LLMOPS_BUDGET_SLICE": "0.5",
     "LLMOPS_CAPTURE_CONTENT": "1",
     "LLMOPS_CONTENT_RETENTION": "3600",
+    "LLMOPS_DECISION_RETENTION": "7200",
     "LLMOPS_EVENT_RETENTION": "86400",
     "LLMOPS_HISTORY_RETENTION": "86400",
 }
@@ -67,6 +68,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         budget_slice=Decimal("0.5"),
         capture_content=True,
         content_retention=3600.0,
+        decision_retention=7200.0,
         event_retention=86_400.0,
         history_retention=86_400.0,
     )
@@ -78,6 +80,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         {"budget_lease": 0},
         {"budget_slice": -1},
         {"content_retention": 0},
+        {"decision_retention": 0},
         {"event_retention": -5},
         {"history_retention": 0},
         {"fallback_price": (-1, 3)},

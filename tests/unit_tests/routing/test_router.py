@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 from langchain.agents import create_agent
 from langchain_core.embeddings import Embeddings
-from langchain_core.messages import AIMessage, HumanMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.tools import tool
 from models import AsyncModel, AsyncStreamingModel, CountingModel, StreamingModel
@@ -374,3 +374,48 @@ async def _asked(router: Any, way: str) -> None:
         await router.ainvoke(EASY)
     else:
         [chunk async for chunk in router.astream(EASY)]
+
+
+class OpensEmpty(StreamingModel):
+    """Sends an empty chunk first, as OpenAI's and Anthropic's streams do, and may die then."""
+
+    dies: bool = False
+
+    @override
+    def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        yield ChatGenerationChunk(message=AIMessageChunk(""))
+        if self.dies:
+            self._ask("stream")
+            msg = "the line is dead"
+            raise ConnectionError(msg)
+        yield from super()._stream(*args, **kwargs)
+
+
+@pytest.mark.parametrize("way", ["stream", "astream"])
+@pytest.mark.parametrize("guarded", [False, True])
+async def test_a_stream_that_dies_before_it_said_anything_goes_on_elsewhere(
+    ops, way, guarded
+) -> None:
+    ops.budgets.set(Budget(project="p", limit=1, period="total"))
+    dying = OpensEmpty(model_name="small", dies=True)
+    router = ops.router(*choices(dying, OpensEmpty(model_name="large", answer="by the large one")))
+    asked = ops.guard(router) if guarded else router
+    with ops.track(project="p"):
+        if way == "stream":
+            said = "".join(chunk.text for chunk in asked.stream(EASY))
+        else:
+            said = "".join([chunk.text async for chunk in asked.astream(EASY)])
+    assert said.strip() == "by the large one"
+    told = [(event["model"], event["status"]) for event in events(ops)]
+    assert sorted(told) == [("large", "ok"), ("small", "error")]
+    assert ops.budgets.get(project="p").reserved == 0
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_a_stream_that_says_nothing_is_an_answer_all_the_same(ops, guarded) -> None:
+    ops.budgets.set(Budget(project="p", limit=1, period="total"))
+    router = ops.router(*choices(OpensEmpty(model_name="small", answer="")))
+    with ops.track(project="p"):
+        asked = ops.guard(router) if guarded else router
+        assert "".join(chunk.text for chunk in asked.stream(EASY)) == ""
+    assert [(event["model"], event["status"]) for event in events(ops)] == [("small", "ok")]

@@ -1,5 +1,6 @@
 """What routers decide and learn lasts, is shared, and is forgotten when it must be."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -88,7 +89,7 @@ def test_another_process_explains_judges_and_learns(ops, url: str) -> None:
         other.flush()
     mine = router_of(ops)
     mine.refresh()
-    assert mine.decide("poem 99").predicted["small"].trust > 0.5
+    assert mine.decide("poem 99").predicted["small"].trust > 0.15
     assert mine.decide("poem 99").choice.name == "large"
 
 
@@ -107,7 +108,7 @@ def test_pools_learn_apart(ops) -> None:
     apart = router_of(ops, pool="another")
     apart.refresh()
     assert apart.decide("poem 99").predicted["small"].trust == 0
-    assert router_of(ops).decide("poem 99").predicted["small"].trust > 0.5
+    assert router_of(ops).decide("poem 99").predicted["small"].trust > 0.15
 
 
 def test_who_failed_here_rests_elsewhere_too(ops, url: str) -> None:
@@ -159,7 +160,7 @@ def test_who_is_forgotten_is_learnt_from_no_more(ops, url: str, whom: dict[str, 
     with LLMOps(url) as other:
         elsewhere = router_of(other)
         elsewhere.refresh()
-        assert elsewhere.decide("poem 3").predicted["small"].trust > 0.5
+        assert elsewhere.decide("poem 3").predicted["small"].trust > 0.15
         assert ops.forget(**whom)["routing"] == 50
         assert (counted(ops, "decisions"), counted(ops, "outcomes")) == (1, 1)
         for each in (router, elsewhere):
@@ -257,6 +258,19 @@ def test_one_loud_voice_is_bounded(ops) -> None:
     _, lessons = learner.lessons
     praised = np.nanmax(lessons.scores, axis=1) == 1.0
     assert lessons.counts[~praised].sum() <= 0.26 * lessons.counts.sum()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_process_may_fork_while_its_router_learns() -> None:
+    router = ModelRouter(*choices(small(), large()), embeddings=HashedEmbeddings())
+    for number in range(30):
+        for at in range(20):
+            router.feedback(asked(router, f"poem {number} {at}"), at % 2)
+        if not (child := os.fork()):
+            os._exit(0 if router.decide("poem 7").choice else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    router.refresh()
+    assert router.decide("poem 7").predicted["small"].trust > 0
 
 
 def test_four_processes_learn_into_one_store(url: str) -> None:
