@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from uuid import UUID
 
+import orjson
+
 from llmops_langchain.errors import (
     ConfigurationError,
     NoCandidateError,
@@ -138,7 +140,7 @@ class Deciding:
             ts=now,
             choice=name,
             propensity=decision.propensity,
-            about=decision.to_dict(),
+            body=orjson.dumps(decision.to_dict()),
             # What is learnt later needs the prompt as it was seen, and never its text.
             seen=self._seen(request),
             input_tokens=decision.predicted[name].input_tokens,

@@ -156,8 +156,9 @@ def known_of(
         return None
     names = [lessons.names[at] for at in priced]
     tokens = np.repeat(lessons.input_tokens[:, np.newaxis], len(names), axis=1)
-    before = [priors(float(each)) for each in lessons.complexities]
-    prior = np.array([[each[name] for name in names] for each in before])
+    hard = np.round(lessons.complexities, 2).tolist()
+    before = {each: priors(each) for each in set(hard)}
+    prior = np.array([[before[each][name] for name in names] for each in hard])
     left_out, base = model.left_out[:, priced], model.base[priced]
     numbers, usual = lessons.numbers[priced], prior.mean(axis=0)
     expected, _ = blended(left_out, base, numbers, prior, usual, np.ones(1))

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
+import orjson
+
 from llmops_langchain.ledger import Scope
 from llmops_langchain.routing.seen import Seen
 
@@ -35,8 +37,8 @@ class Record:
     """Who was asked first."""
     propensity: float
     """How likely that was, 0 to 1."""
-    about: Mapping[str, Any]
-    """`Decision.to_dict`."""
+    body: bytes
+    """`Decision.to_dict` as JSON: thousands of them are kept in memory."""
     seen: Seen | None
     """The prompt; `None` if it could not be embedded."""
     input_tokens: int
@@ -47,6 +49,12 @@ class Record:
     """Nano-dollars of all its attempts that answered; `None` if no price is known."""
     latency: float | None = None
     """Seconds of the attempt that answered."""
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """`Decision.to_dict`."""
+        told: dict[str, Any] = orjson.loads(self.body)
+        return told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

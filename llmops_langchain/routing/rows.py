@@ -5,7 +5,6 @@ from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import orjson
 from sqlalchemy import Connection, Insert, RowMapping, bindparam, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -229,7 +228,7 @@ class RoutingRows:
             "cost": record.cost,
             "latency": record.latency,
             "input_tokens": record.input_tokens,
-            "body": orjson.dumps(record.about),
+            "body": record.body,
             "embedder": embedder if has_seen else None,
             "seen": self._packed(record.id, record.seen) if has_seen and record.seen else None,
         }
@@ -241,7 +240,7 @@ class RoutingRows:
             ts=row["ts"],
             choice=row["choice"],
             propensity=row["propensity"],
-            about=orjson.loads(row["body"]),
+            body=bytes(row["body"]),
             seen=None if seen is None else self._unpacked(row["id"], seen),
             input_tokens=row["input_tokens"],
             scope=_scope(row),
