@@ -1,8 +1,9 @@
-"""A router asks the cheap model what is easy, the dear one what is hard, and learns who is good.
+"""A router asks the cheap model what is easy, the dear one what is hard, checks, and learns.
 
 python examples/router.py  # offline, with models that say what real ones might
 """
 
+from typing import Any
 from uuid import uuid4
 
 from langchain_core.language_models import FakeListChatModel
@@ -26,8 +27,18 @@ def choice(name: str, answer: str, price: float) -> ModelChoice:
     )
 
 
+def judged() -> list[dict[str, Any]]:
+    """Answers that somebody scored: sums are for everybody, poems for the large model."""
+    poems = [f"Translate poem {number}" for number in range(150)]
+    sums = [f"What is {number} + {number}?" for number in range(150)]
+    return [
+        *({"prompt": poem, "scores": {"small": 0, "large": 1}} for poem in poems),
+        *({"prompt": sum_, "scores": {"small": 1, "large": 1}} for sum_ in sums),
+    ]
+
+
 def main() -> None:
-    """Ask, look at why, teach, and ask again."""
+    """Ask, look at why, teach, and ask again; then ask with a check."""
     with LLMOps("sqlite://") as ops:
         router = ops.router(choice("small", "Paris.", 0.15), choice("large", "At least 2: …", 5))
         with ops.track(project="quiz"):
@@ -40,6 +51,14 @@ def main() -> None:
             router.invoke(EASY, {"run_id": run_id})
             router.feedback(run_id, 1.0)
             print(f"{router.explain(run_id).choice.name} was right")
+
+            print(router.evaluate(judged()).advice)
+            router.learn(judged())
+            print("a poem goes to", router.decide("Translate poem 7").choice.name)
+
+            careful = ops.router(*router.choices, verify=lambda answer: "least" in answer.text)
+            mark = careful.invoke(EASY).response_metadata["llmops_route"]
+            print(f"checked: {mark['choice']} after {mark['attempts']} attempts")
         ops.flush()
         print(f"spent ${ops.analytics.cost(days=1, project='quiz').total}")
 

@@ -206,10 +206,19 @@ def _routed(
             data.expected_costs[there],
         )
         weight = calibrated(known, target, confidence=confidence)
-        if weight is None:  # too few to tell: as good as can be
-            weight = 0.0
-        chosen[here] = picks(expected[here], data.expected_costs[here], weight)
+        costs = data.expected_costs[here]
+        chosen[here] = (
+            _cheapest_enough(expected[here], costs, target)
+            if weight is None
+            else picks(expected[here], costs, weight)
+        )
     return chosen
+
+
+def _cheapest_enough(expected: Floats, costs: Floats, target: float) -> NDArray[np.intp]:
+    """The cheapest that is expected to do, where too little is known to weigh a dollar."""
+    enough = expected >= target * expected.max(axis=1, keepdims=True)
+    return np.asarray(np.argmin(np.where(enough, costs, np.inf), axis=1), np.intp)
 
 
 def _points(data: Dataset, expected: Floats) -> Floats:
