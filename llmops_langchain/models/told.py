@@ -96,7 +96,8 @@ def service_tier(said: Mapping[str, Any], usage: Mapping[str, Any] | None) -> st
     """
     if (named := _tier(said.get("service_tier"))) is not None:
         return named
-    if details := usage and usage.get("input_token_details"):
+    details = usage.get("input_token_details") if usage else None
+    if isinstance(details, Mapping):
         for tier in TIERS:
             if tier in details:
                 return tier

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from langchain_core.language_models import BaseLLM
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
@@ -87,6 +87,7 @@ TELLING = st.dictionaries(WORDS, JSON | st.dictionaries(WORDS, JSON), max_size=4
 
 
 @settings(deadline=None, max_examples=60)
+@example(told={"input_token_details": True}, output=None, said={}, info=None)
 @given(told=TELLING | JSON, output=TELLING | st.none(), said=TELLING, info=TELLING | st.none())
 def test_no_usage_is_too_odd_to_be_recorded(told, output, said, info) -> None:
     events: list[Any] = []
