@@ -190,9 +190,13 @@ class Routed:
         """Go on after an error before the first chunk, or raise it."""
         way = way_on(error)
         self._tell(attempt, error=error)
-        if way == "raise":
+        if way == "raise" and self._second_best is None:
             raise error
         self._errors.append((attempt.choice.name, error))
+        if way == "raise":  # for the user to mend, who shall have the answer that there is
+            logger.warning("%s refused the call: %s", attempt.choice.name, type(error).__name__)
+            self._left = []
+            return
         if way == "larger":
             self._left = _larger(attempt.choice, self._left)
         else:

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from inspect import iscoroutinefunction
 from typing import Any
 
 import orjson
@@ -37,6 +38,9 @@ def verifier(given: Verifier | type[BaseModel] | Sequence[Any] | None) -> Verifi
     if isinstance(given, type) and issubclass(given, BaseModel):
         return keeps_to(given)
     if callable(given) and not isinstance(given, type):
+        if iscoroutinefunction(given):
+            msg = "`verify` is a plain function: judge slowly by `feedback`, after the answer"
+            raise ConfigurationError(msg)
         return given
     if isinstance(given, Sequence) and not isinstance(given, str):
         each = [one for one in map(verifier, given) if one is not None]

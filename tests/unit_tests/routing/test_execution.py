@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.outputs import ChatResult
 from models import CountingModel
 from pydantic import BaseModel, PrivateAttr
-from routed import EASY, RateLimitError, choices, large, small
+from routed import EASY, AuthenticationError, RateLimitError, choices, large, small
 from typing_extensions import override
 
 from llmops_langchain import (
@@ -89,9 +89,10 @@ async def test_an_answer_that_is_not_good_enough_goes_to_a_better_model(ops, way
 
 
 @pytest.mark.parametrize("guarded", [False, True])
-def test_an_answer_that_is_not_good_enough_is_better_than_none(ops, guarded) -> None:
+@pytest.mark.parametrize("error", [RateLimitError(), AuthenticationError()])
+def test_an_answer_that_is_not_good_enough_is_better_than_none(ops, guarded, error) -> None:
     ops.budgets.set(Budget(project="p", limit=1, period="total"))
-    router = ops.router(*choices(small(), large(error=RateLimitError())), verify=short)
+    router = ops.router(*choices(small(), large(error=error)), verify=short)
     with ops.track(project="p"):
         answer = (ops.guard(router) if guarded else router).invoke(EASY)
     assert answer.text == "by the small one"
@@ -118,6 +119,12 @@ def test_verifiers_may_be_schemas_likelihoods_or_several() -> None:
         likely(2)
     with pytest.raises(ConfigurationError, match="verify"):
         ModelRouter(*choices(small()), verify="schema")  # type: ignore[arg-type]
+
+    async def slow(answer: AIMessage) -> bool:
+        return bool(answer)
+
+    with pytest.raises(ConfigurationError, match="feedback"):
+        ModelRouter(*choices(small()), verify=slow)  # type: ignore[arg-type]
 
     wrong = small()
     wrong.answer = "Paris"
