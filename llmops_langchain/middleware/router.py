@@ -1,16 +1,19 @@
 """An agent's model, chosen anew for each of its calls."""
 
+from asyncio import to_thread
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+from langgraph.errors import GraphBubbleUp
 from typing_extensions import override
 
 from llmops_langchain.errors import MissingExtraError
 from llmops_langchain.routing import ModelRouter
 from llmops_langchain.routing.attempts import Attempt, Routed, prices_of
+from llmops_langchain.routing.crossing import understood_by
 from llmops_langchain.routing.wishes import with_wishes
 from llmops_langchain.routing.within import await_within, within
 from llmops_langchain.wrapping import Run
@@ -61,17 +64,21 @@ class ModelRouterMiddleware(AgentMiddleware[Any, Any, Any]):
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
     ) -> Response:
-        routed = self._routed(request)
+        routed, refused = self._routed(request), None
         while (attempt := routed.next(binds=False)) is not None:
             asked = _asked(request, attempt)
             try:
                 response = within(attempt.choice.timeout, lambda asked=asked: handler(asked))  # type: ignore[misc]  # bound now, not when it is called
+            except GraphBubbleUp:  # the agent pauses: nobody failed
+                raise
             except Exception as error:  # noqa: BLE001 - looked at, and raised where it must be
                 routed.failed(attempt, error)
                 continue
             if (answer := _heard(routed, attempt, response)) is not None:
                 return _with(response, answer)
-        return _message(routed.last_resort())
+            refused = response
+        answer = routed.last_resort()
+        return _message(answer) if refused is None else _with(refused, answer)
 
     @override
     async def awrap_model_call(
@@ -79,7 +86,8 @@ class ModelRouterMiddleware(AgentMiddleware[Any, Any, Any]):
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> Response:
-        routed = self._routed(request)
+        # To decide takes a moment: a prompt is embedded, a budget looked at.
+        routed, refused = await to_thread(self._routed, request), None
         while (attempt := routed.next(binds=False)) is not None:
             asked = _asked(request, attempt)
             try:
@@ -87,12 +95,16 @@ class ModelRouterMiddleware(AgentMiddleware[Any, Any, Any]):
                     attempt.choice.timeout,
                     lambda asked=asked: handler(asked),  # type: ignore[misc]  # as above
                 )
+            except GraphBubbleUp:  # as above
+                raise
             except Exception as error:  # noqa: BLE001 - looked at, and raised where it must be
                 routed.failed(attempt, error)
                 continue
             if (answer := _heard(routed, attempt, response)) is not None:
                 return _with(response, answer)
-        return _message(routed.last_resort())
+            refused = response
+        answer = routed.last_resort()
+        return _message(answer) if refused is None else _with(refused, answer)
 
     def _routed(self, request: ModelRequest[Any]) -> Routed:
         system = [request.system_message] if request.system_message is not None else []
@@ -103,11 +115,18 @@ class ModelRouterMiddleware(AgentMiddleware[Any, Any, Any]):
 
 
 def _asked(request: ModelRequest[Any], attempt: Attempt) -> ModelRequest[Any]:
+    """The agent's request, for the model that is asked, without what its provider would refuse."""
     told: list[Any] = list(attempt.messages)
-    if request.system_message is not None:
-        del told[0]
+    system = told.pop(0) if request.system_message is not None else None
     settings = {**attempt.choice.bound, **request.model_settings}
-    return request.override(model=_priced(attempt), messages=told, model_settings=settings)
+    _, given = understood_by(attempt.choice, [], {**settings, "tools": list(request.tools)})
+    return request.override(
+        model=_priced(attempt),
+        system_message=system,
+        messages=told,
+        tools=given.pop("tools"),
+        model_settings=given,
+    )
 
 
 def _priced(attempt: Attempt) -> BaseChatModel:

@@ -75,14 +75,19 @@ class Attempt:
     usage: UsageMetadata | None = None
     """What was told of it so far."""
     score: float | None = None
-    """What the verifier says of its answer."""
+    """What the verifier says of its answer; `None` where it cannot say."""
+    verified: bool = False
+    """The verifier was asked."""
     given_up: bool = False
     """Nobody waits for it any more."""
 
+    latency: float | None = None
+    """Seconds until its first chunk, of a stream: what follows waits for whoever reads it."""
+
     @property
     def seconds(self) -> float:
-        """Since it began."""
-        return time.perf_counter() - self.began
+        """Since it began; of a stream, until its first chunk."""
+        return time.perf_counter() - self.began if self.latency is None else self.latency
 
     def heard(self, told: ChatGeneration) -> None:
         """A chunk, or the answer."""
@@ -99,6 +104,7 @@ class Attempt:
         # The model's own rate limiter, which core would ask.
         if self.model.rate_limiter is not None:
             self.model.rate_limiter.acquire(blocking=True)
+            self.began = time.perf_counter()
         with self._asking():
             return within(self.choice.timeout, asked)
 
@@ -106,6 +112,7 @@ class Attempt:
         """`ask` for asyncio."""
         if self.model.rate_limiter is not None:
             await self.model.rate_limiter.aacquire(blocking=True)
+            self.began = time.perf_counter()
         with self._asking():
             return await await_within(self.choice.timeout, asked)
 
@@ -237,6 +244,9 @@ class Routed:
         self, attempt: Attempt, chunks: Sequence[ChatGenerationChunk]
     ) -> list[ChatGenerationChunk]:
         """The first chunks, one marked: only one may be, or the marks of all are put together."""
+        attempt.latency = attempt.seconds
+        # Who reads no further may have something to say of it all the same.
+        self._deciding.answered(self._record, attempt.choice.name, latency=attempt.latency)
         first, *others = chunks
         return [self._marked(attempt, first), *others]
 
@@ -260,12 +270,13 @@ class Routed:
         message = answer and answer.generations[0].message
         if self._verify is None or not isinstance(message, AIMessage):
             return True
-        if attempt.score is None:
-            attempt.score = verdict(self._verify, message)
-            self._judge(attempt.choice.name, attempt.score, "verifier")
-            if attempt.score < _GOOD:
-                self._left = self._better(attempt.choice)
-        return attempt.score >= _GOOD or not self._left
+        if not attempt.verified:
+            attempt.verified, attempt.score = True, verdict(self._verify, message)
+            if attempt.score is not None:
+                self._judge(attempt.choice.name, attempt.score, "verifier")
+                if attempt.score < _GOOD:
+                    self._left = self._better(attempt.choice)
+        return attempt.score is None or attempt.score >= _GOOD or not self._left
 
     def _final(self, attempt: Attempt, answer: ChatResult) -> ChatResult:
         self._answered_by(attempt)

@@ -40,14 +40,17 @@ _THREADS = 10_000
 _AGAIN = 300.0
 """Seconds within which the same request of a conversation means that its answer was no good."""
 
-_LIFTED = ("cooldown", "budget")
-"""Reasons that do not hold where they leave nobody: better one that failed a moment ago than none,
-and that a budget has no room is for its gate to say."""
+_LIFTED = ("cooldown", "latency", "budget")
+"""Reasons that do not hold where they leave nobody: better one that failed or was slow a moment ago
+than none, and that a budget has no room is for its gate to say."""
 
 _NOBODY, _AS_USUAL = Scope(), Overrides()
 
 Room = Callable[[Scope], int | None]
 """Nano-dollars that a caller's budgets have left; `None`: none of them bounds it."""
+
+
+_Thread = tuple[str | None, str | None, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Deciding:
     pace: Pace
     allow_unpriced: bool = False
     room: Room | None = None
-    _threads: OrderedDict[str, _Last] = field(default_factory=OrderedDict)
+    _threads: OrderedDict[_Thread, _Last] = field(default_factory=OrderedDict)
     _told: bool = False
 
     def __post_init__(self) -> None:
@@ -157,7 +160,8 @@ class Deciding:
         """Who answered in the end."""
         record.answered_by, record.cost, record.latency = name, cost, latency
         self.logbook.decided(record)
-        if (thread := record.scope.thread) is not None and (last := self._threads.get(thread)):
+        thread = _thread(record.scope)
+        if thread is not None and (last := self._threads.get(thread)):
             self._threads[thread] = replace(last, choice=name)
 
     def judge(self, record: Record, name: str, score: float, source: Source) -> None:
@@ -185,8 +189,10 @@ class Deciding:
             msg = f"a score is between 0 and 1, got {score!r}"
             raise ConfigurationError(msg)
         record = self._of(run_id)
-        if record.answered_by is not None:
-            self.logbook.judge(record, record.answered_by, score, "feedback")
+        if record.answered_by is None:
+            msg = f"no answer of run {run_id} is known: every model failed, or it is not there yet"
+            raise NotFoundError(msg)
+        self.logbook.judge(record, record.answered_by, score, "feedback")
 
     def cost(self, choice: ModelChoice, usage: TokenUsage) -> int | None:
         """Nano-dollars of an answer; `None` if no price is known."""
@@ -264,7 +270,7 @@ class Deciding:
             request,
             self.limits,
             input_tokens=expected.input_tokens,
-            latency=expected.latency,
+            latency=self.logbook.health.slow_for(choice.name),
             max_latency=self.pace.target.max_latency,
             rests_for=self.logbook.health.rests_for(choice.name),
             is_priced=self.allow_unpriced or expected.cost is not None,
@@ -287,16 +293,15 @@ class Deciding:
             return None
         if request.before is not None:
             return request.before.choice
-        last = self._threads.get(scope.thread) if scope.thread is not None else None
+        thread = _thread(scope)
+        last = None if thread is None else self._threads.get(thread)
         return None if last is None else last.choice
 
     def _follow(self, record: Record, request: Request) -> None:
         """Remember the conversation; the same request once more tells of its last answer."""
-        thread = record.scope.thread
-        if thread is None:
+        if (thread := _thread(record.scope)) is None:
             return
-        told = "\0".join(f"{each.type}{each.content}" for each in request.messages)
-        digest = blake2b(told.encode(errors="replace"), digest_size=16).digest()
+        digest = request.digest()
         last = self._threads.get(thread)
         if last and last.digest == digest and record.ts - last.at < _AGAIN:
             before = self.logbook.recent(last.run_id)
@@ -306,6 +311,11 @@ class Deciding:
         self._threads.move_to_end(thread)
         while len(self._threads) > _THREADS:
             self._threads.popitem(last=False)
+
+
+def _thread(scope: Scope) -> _Thread | None:
+    """Whose conversation it is: two people may name theirs alike."""
+    return None if scope.thread is None else (scope.workspace, scope.user, scope.thread)
 
 
 def _draw(run_id: UUID) -> float:

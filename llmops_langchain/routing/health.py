@@ -10,6 +10,9 @@ from llmops_langchain.storage.fork import on_fork
 
 __all__ = ["Health", "Told"]
 
+_STALE = 300.0
+"""Seconds after which a latency says nothing of the next answer."""
+
 _NEW = 0.2
 """Weight of the newest latency in the running mean."""
 
@@ -65,6 +68,11 @@ class Health:
     def latency(self, name: str) -> float | None:
         """Seconds its answers took of late; `None` if there was none."""
         return self._states.get(name, _NEW_ONE).latency
+
+    def slow_for(self, name: str) -> float | None:
+        """`latency`, if it was seen within five minutes: who is left out for it is tried again."""
+        state = self._states.get(name, _NEW_ONE)
+        return state.latency if self.clock() - state.updated < _STALE else None
 
     def answer_tokens(self, name: str) -> float | None:
         """Tokens its answers had of late; `None` if there was none."""

@@ -32,8 +32,8 @@ _FEWEST = 20
 _MOST = 10_000
 """Outcomes that are kept: the newest."""
 
-_GROWN = 1.2
-"""A fit is made anew when there are so many times the rows of the last one."""
+_NEWS, _A_DAY = 0.2, 86_400.0
+"""A fit is made anew when so much of what is kept is new, or anything is and a day has gone."""
 
 _HALF_LIFE = 90 * 86_400.0
 """Seconds after which an outcome counts half: models change."""
@@ -99,7 +99,7 @@ class Learner:
         self._lessons: Lessons | None = None
         self._counts: Counter[str] = Counter()
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
-        self._fitted, self._total = 0, 0
+        self._fitted, self._total, self._fitted_at = 0, 0, clock()
         # Whom to ask, and what to learn of it, are two looks at one prompt.
         self._last: tuple[str, Seen] | None = None
         self.after_fork()
@@ -165,7 +165,7 @@ class Learner:
         """Learn from what there is, now; does nothing with fewer than 20 outcomes."""
         with self._fitting:
             with self._changing:
-                rows, total = list(self._rows.values()), self._total
+                rows, total = _alike(self._rows.values()), self._total
             if len(rows) < _FEWEST or total == self._fitted:
                 return
             lessons = lessons_of(rows, self._clock())
@@ -173,7 +173,7 @@ class Learner:
             self._model = QualityModel.fit(
                 lessons.prompts, scores, lessons.names, counts=lessons.counts
             )
-            self._lessons, self._fitted = lessons, total
+            self._lessons, self._fitted, self._fitted_at = lessons, total, self._clock()
             for listener in list(self._listeners):
                 listener.learnt()
 
@@ -242,7 +242,10 @@ class Learner:
 
     @property
     def _is_due(self) -> bool:
-        return self._total >= max(_FEWEST, _GROWN * self._fitted)
+        new = self._total - self._fitted
+        is_old = new > 0 and self._clock() - self._fitted_at > _A_DAY
+        enough = new >= _NEWS * min(self._fitted, _MOST)
+        return self._total >= _FEWEST and (is_old or (enough and new > 0))
 
     def _fit_behind(self) -> None:
         """Fit until nothing is due."""
@@ -274,6 +277,13 @@ class Learner:
         while len(self._rows) > _MOST:
             (_, gone), _ = self._rows.popitem(last=False)
             self._counts[gone] -= 1
+
+
+def _alike(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Those whose vectors are as long as the newest's: others are of another embedder."""
+    told = list(outcomes)
+    shape = told[-1].seen.vector.shape if told else ()
+    return [each for each in told if each.seen.vector.shape == shape]
 
 
 def lessons_of(outcomes: Sequence[Outcome], now: float) -> Lessons:

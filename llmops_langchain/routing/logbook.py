@@ -108,8 +108,8 @@ class Logbook:
             self._begin()
 
     def judge(self, record: Record, name: str, score: float, source: Source) -> None:
-        """Learn how good one answer of a decision was; nothing, if its prompt was not embedded."""
-        if record.seen is None:
+        """Learn how good one answer was; nothing, if its prompt was not embedded, or by another."""
+        if record.seen is None or record.embedder not in (None, self.learner.embedder):
             return
         asked_first = name == record.choice
         outcome = Outcome(
@@ -188,8 +188,9 @@ class Logbook:
 
     def exchange_if_used(self) -> None:
         """`exchange`, unless nothing was decided or learnt yet: that opens no database."""
-        if self._recent or self._judged or self._forgotten >= 0:
-            self.exchange()
+        with self._flushing:  # the thread may have taken what waits, and not have written it yet
+            if self._recent or self._judged or self._forgotten >= 0:
+                self.exchange()
 
     def flush(self) -> None:
         """`exchange`, but an error is logged and counted."""

@@ -1,7 +1,7 @@
 """What a dollar is worth to a router just now: by its target, what was learnt, and what is left."""
 
 import threading
-from bisect import insort
+from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
@@ -87,11 +87,13 @@ class Pace:
         self, predictions: Sequence[Prediction], draw: float | None, stays: str | None
     ) -> Terms:
         """On what terms this request is decided."""
+        least, tied = self._least_gain(predictions)
         return Terms(
             weight=self.weight,
             pace=self._paced(predictions),
-            least_gain=self._least_gain(predictions),
-            draw=draw if self.target.explore else None,
+            least_gain=least,
+            tied=tied,
+            draw=draw if self.target.explore or least is not None else None,
             stays_with=stays,
         )
 
@@ -99,22 +101,24 @@ class Pace:
         """Remember a request that is asked."""
         with self._changing:
             self._seen += 1
-            self._gains.append(gain(predictions))
-            self._recent.append(
-                {each.name: (each.quality, each.cost / NANO) for each in predictions if each.cost}
-            )
+            self._gains.append(round(gain(predictions), 9))
+            self._recent.append(_told(predictions))
 
-    def _least_gain(self, predictions: Sequence[Prediction]) -> float | None:
-        """What the strongest must gain to be asked, so that its share of calls is kept."""
+    def _least_gain(self, predictions: Sequence[Prediction]) -> tuple[float | None, float]:
+        """What the strongest must gain to be asked, and how many of those with just that gain."""
         share = self.target.strong_share
         if share is None:
-            return None
+            return None, 1.0
+        if not share:
+            return 2.0, 0.0  # beyond every gain
         with self._changing:
             ordered = sorted(self._gains)
         if len(ordered) < _FEW_GAINS:
-            insort(ordered, gain(predictions))
-        # Beyond every gain where the strongest is to have none.
-        return ordered[min(len(ordered) - 1, int((1 - share) * len(ordered)))] if share else 2.0
+            insort(ordered, round(gain(predictions), 9))
+        number = len(ordered)
+        least = ordered[min(number - 1, int((1 - share) * number))]
+        above, equal = number - bisect_right(ordered, least), ordered.count(least)
+        return least, min(1.0, max(0.0, (share * number - above) / equal))
 
     def _paced(self, predictions: Sequence[Prediction]) -> float | None:
         if self.target.dollars_per_day is None:
@@ -122,7 +126,7 @@ class Pace:
         with self._changing:
             is_due, recent = self._seen >= self._until, list(self._recent)
         if is_due:
-            one = {each.name: (each.quality, each.cost / NANO) for each in predictions if each.cost}
+            one = _told(predictions)
             self._pace = self._spread([*recent, one]) if one else 0.0
             self._until = self._seen + _AGAIN_AFTER
         return self._pace
@@ -137,6 +141,13 @@ class Pace:
             [[each.get(name, (_NOT_THERE, 0.0)) for name in names] for each in recent], np.float64
         )
         return affordable(told[:, :, 0], told[:, :, 1], max(0.0, left / NANO / calls))
+
+
+def _told(predictions: Sequence[Prediction]) -> dict[str, tuple[float, float]]:
+    """Quality and dollars of the models that have a price, by their names."""
+    return {
+        each.name: (each.quality, each.cost / NANO) for each in predictions if each.cost is not None
+    }
 
 
 def known_of(

@@ -43,6 +43,8 @@ class Record:
     """The prompt; `None` if it could not be embedded."""
     input_tokens: int
     """As the first choice counts them."""
+    embedder: str | None = None
+    """Whose vector of the prompt it is, where it was read back."""
     scope: Scope = field(default_factory=Scope)
     answered_by: str | None = None
     cost: int | None = None

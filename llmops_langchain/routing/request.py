@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,8 +43,18 @@ class Request:
     """What is asked: the last thing a person said."""
     features: NDArray[np.float64]
     """`features_of` the text."""
+    form: str = ""
+    """The schema of its answer and whatever else goes with the call, in some words."""
     before: "Before | None" = None
     """Who answered last in this conversation, as far as its messages tell."""
+
+    def digest(self) -> bytes:
+        """The same for the same request: its messages, tools and schema."""
+        said = (
+            f"{each.type}{each.content}{getattr(each, 'tool_calls', '')}" for each in self.messages
+        )
+        told = "\0".join((*said, *map(_name, self.tools), self.form))
+        return blake2b(told.encode(errors="replace"), digest_size=16).digest()
 
     def input_tokens(self, model: str) -> int:
         """Its tokens as this model counts them."""
@@ -68,8 +79,15 @@ def request_of(
         needs=frozenset(needs),
         text=text,
         features=features_of(text),
+        form=str(sorted((name, str(each)) for name, each in kwargs.items() if name != "tools")),
         before=_before(messages),
     )
+
+
+def _name(tool: Any) -> str:
+    named = tool.get("function", tool) if isinstance(tool, Mapping) else None
+    told = getattr(tool, "name", getattr(tool, "__name__", tool)) if named is None else named
+    return str(told)
 
 
 def _before(messages: Sequence[BaseMessage]) -> Before | None:

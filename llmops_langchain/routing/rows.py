@@ -243,6 +243,7 @@ class RoutingRows:
             body=bytes(row["body"]),
             seen=None if seen is None else self._unpacked(row["id"], seen),
             input_tokens=row["input_tokens"],
+            embedder=row["embedder"],
             scope=_scope(row),
             answered_by=row["answered_by"],
             cost=row["cost"],

@@ -80,9 +80,9 @@ def saved_by(
     values = doubly_robust(known)
     at = _best_single(values.mean(axis=0), known.costs.mean(axis=0), float(had.mean()))
     rng, number = np.random.default_rng(seed), len(calls)
-    draws = rng.multinomial(number, np.full(number, 1 / number), _DRAWS)
-    difference = known.costs[:, at] - paid
-    low, high = np.quantile(draws @ difference, _INTERVAL).tolist()
+    difference, even = known.costs[:, at] - paid, np.full(number, 1 / number)
+    sums = [float(rng.multinomial(number, even) @ difference) for _ in range(_DRAWS)]
+    low, high = np.quantile(sums, _INTERVAL).tolist()
     return Savings(
         calls=number,
         judged=sum(bool(scores) for _, scores in calls),
@@ -129,7 +129,8 @@ def _tables(
             expected[row, column], costs[row, column] = told_of["quality"], told_of["cost"]
             scores[row, column] = scored.get(name, np.nan)
             likely[row, column] = record.propensity if name == record.choice else 1.0
-            if name == mine and record.cost is not None:
+            # What was paid is for all attempts: alone it stands where the first one answered.
+            if name == mine == record.choice and record.cost is not None:
                 costs[row, column] = record.cost
     return Known(expected, scores, likely, costs), paid, had
 

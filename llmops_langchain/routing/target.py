@@ -15,6 +15,9 @@ __all__ = ["Target", "Terms", "Verdict", "gain", "prior_quality", "ranked", "str
 NANO = 10**9
 """Nano-dollars of a dollar."""
 
+_EQUAL, _SPREAD = 1e-9, 7_919.0
+"""Gains that differ by less are equal; a draw times this, without its whole part, is another."""
+
 _EVEN = 0.5
 """How sure a guess is that is as often too high as too low."""
 
@@ -78,6 +81,8 @@ class Terms:
     """Likewise, as what is left for the day takes it."""
     least_gain: float | None = None
     """With a `strong_share`, what asking the strongest has to gain."""
+    tied: float = 1.0
+    """The share of requests with just that gain that go to the strongest."""
     draw: float | None = None
     """From 0 to below 1, for a call that may explore."""
     stays_with: str | None = None
@@ -128,7 +133,7 @@ def _by_target(
     predictions: Sequence[Prediction], best: Prediction, target: Target, terms: Terms
 ) -> tuple[list[Prediction], tuple[str, ...]]:
     if target.strong_share is not None and terms.least_gain is not None:
-        needed = best.quality if gain(predictions) >= terms.least_gain else 0.0
+        needed = best.quality if _gains(gain(predictions), terms) else 0.0
     elif terms.weight is not None:
         told = f"a dollar is worth {terms.weight:.3g} of quality, as known outcomes have it"
         return _by_utility(predictions, terms.weight), (told,)
@@ -137,6 +142,13 @@ def _by_target(
     good = sorted((each for each in predictions if each.quality >= needed), key=_by_cost)
     others = sorted((each for each in predictions if each.quality < needed), key=_by_quality)
     return [*good, *others], (f"{needed:.2f} is enough",)
+
+
+def _gains(gained: float, terms: Terms) -> bool:
+    """Whether a request is among those that gain the most; the draw tells equal ones apart."""
+    if terms.least_gain is None or abs(gained - terms.least_gain) > _EQUAL:
+        return terms.least_gain is None or gained > terms.least_gain
+    return math.fmod((terms.draw or 0.0) * _SPREAD, 1.0) < terms.tied
 
 
 def gain(predictions: Sequence[Prediction]) -> float:
@@ -153,11 +165,10 @@ def strengths(
     The cheapest is 0, the dearest 1, between them by the logarithm; 0.5 where no price tells.
     """
     usual = TokenUsage(input_tokens=1_000, output_tokens=300)
-    costs = {
-        name: math.log(rate.cost(usual))
-        for name, rate in rates.items()
-        if rate and rate.cost(usual)
-    }
+    paid = {name: rate.cost(usual) for name, rate in rates.items() if rate is not None}
+    cheapest = min((cost for cost in paid.values() if cost), default=10)
+    # One that is free is a little cheaper than all others.
+    costs = {name: math.log(cost or cheapest / 10) for name, cost in paid.items()}
     low, high = min(costs.values(), default=0.0), max(costs.values(), default=0.0)
     return {
         name: stated

@@ -23,8 +23,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-Verifier = Callable[[AIMessage], bool | float]
-"""How good an answer is, 0 to 1; from 0.5 on it is taken."""
+Verifier = Callable[[AIMessage], bool | float | None]
+"""How good an answer is, 0 to 1; from 0.5 on it is taken, and so is one it says `None` of."""
 
 
 def verifier(given: Verifier | type[BaseModel] | Sequence[Any] | None) -> Verifier | None:
@@ -44,7 +44,7 @@ def verifier(given: Verifier | type[BaseModel] | Sequence[Any] | None) -> Verifi
         return given
     if isinstance(given, Sequence) and not isinstance(given, str):
         each = [one for one in map(verifier, given) if one is not None]
-        return lambda answer: min((float(one(answer)) for one in each), default=1.0)
+        return lambda answer: _least(each, answer)
     msg = f"`verify` is a function of an answer or a pydantic model, got {type(given).__name__!r}"
     raise ConfigurationError(msg)
 
@@ -92,25 +92,31 @@ def likely(at_least: float) -> Verifier:
         msg = f"`at_least` is a probability between 0 and 1, got {at_least!r}"
         raise ConfigurationError(msg)
 
-    def check(answer: AIMessage) -> bool:
+    def check(answer: AIMessage) -> bool | None:
         told = answer.response_metadata.get("logprobs")
         content = told.get("content") if isinstance(told, Mapping) else None
         if not content:
-            return True
+            return None
         logarithms = [float(each["logprob"]) for each in content]
         return math.exp(sum(logarithms) / len(logarithms)) >= at_least
 
     return check
 
 
-def verdict(verify: Verifier, answer: AIMessage) -> float:
-    """What it says, 0 to 1; an answer that it cannot judge is taken."""
+def verdict(verify: Verifier, answer: AIMessage) -> float | None:
+    """What it says, 0 to 1; `None` of an answer that it cannot judge."""
     try:
-        score = float(verify(answer))
+        said = verify(answer)
+        score = math.nan if said is None else float(said)
     except Exception as error:  # noqa: BLE001 - a help: the answer is there and may be right
         logger.warning("an answer could not be verified: %s", type(error).__name__)
-        return 1.0
-    return 1.0 if math.isnan(score) else min(1.0, max(0.0, score))
+        return None
+    return None if math.isnan(score) else min(1.0, max(0.0, score))
+
+
+def _least(verifiers: Sequence[Verifier], answer: AIMessage) -> float | None:
+    said = [score for each in verifiers if (score := each(answer)) is not None]
+    return min(map(float, said), default=None)
 
 
 def says_nothing(message: BaseMessage) -> bool:

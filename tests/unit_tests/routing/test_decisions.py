@@ -84,6 +84,23 @@ def test_a_share_of_strong_calls_is_kept() -> None:
     assert 0.15 < calls[1] / sum(calls) < 0.25
 
 
+def test_equal_requests_share_the_strongest_too() -> None:
+    router = ModelRouter(choice("weak", 1), choice("strong", 9), target=Target(strong_share=0.2))
+    for _ in range(400):
+        router.bind(complexity=0.8).invoke("x")
+    weak, strong = (each.model.calls for each in router.choices)
+    assert 0.13 < strong / (weak + strong) < 0.27
+
+
+def test_a_free_model_is_not_stronger_than_a_cheap_one() -> None:
+    router = ModelRouter(choice("free", 0), choice("cheap", 0.1), choice("dear", 10))
+    hard = router.decide("hello", complexity=1.0)
+    assert hard.choice.name == "dear"
+    told = [hard.predicted[name].quality for name in ("free", "cheap", "dear")]
+    assert told == sorted(told)
+    assert ModelRouter(choice("free", 0), choice("dear", 10)).decide("x", complexity=1.0).choice
+
+
 def test_a_model_by_name_is_made_when_it_is_asked_first(monkeypatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "not-a-key")
     named = ModelChoice("openai:gpt-4o-mini")

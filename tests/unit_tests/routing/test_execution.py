@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.outputs import ChatResult
-from models import CountingModel
+from models import CountingModel, StreamingModel
 from pydantic import BaseModel, PrivateAttr
 from routed import EASY, AuthenticationError, RateLimitError, choices, large, small
 from typing_extensions import override
@@ -19,6 +19,7 @@ from llmops_langchain import (
     LLMOps,
     ModelChoice,
     ModelRouter,
+    NotFoundError,
     Target,
     keeps_to,
     likely,
@@ -114,7 +115,7 @@ def test_verifiers_may_be_schemas_likelihoods_or_several() -> None:
     sure = AIMessage("x", response_metadata={"logprobs": logprobs})
     assert likely(0.8)(sure)
     assert not likely(0.9)(sure)
-    assert likely(0.9)(AIMessage("x"))
+    assert likely(0.9)(AIMessage("x")) is None
     with pytest.raises(ConfigurationError, match="probability"):
         likely(2)
     with pytest.raises(ConfigurationError, match="verify"):
@@ -135,13 +136,58 @@ def test_verifiers_may_be_schemas_likelihoods_or_several() -> None:
     assert ModelRouter(*choices(small()), verify=[]).invoke(EASY).content
 
 
-def test_a_verifier_that_breaks_takes_the_answer(caplog) -> None:
+def test_a_verifier_that_breaks_takes_the_answer_and_teaches_nothing(ops, caplog) -> None:
     def broken(answer: AIMessage) -> bool:
         raise ValueError(answer.text)
 
-    router = ModelRouter(*choices(small(), large()), verify=broken)
-    assert router.invoke(EASY).text == "by the small one"
+    for verify in (broken, likely(0.9), [likely(0.9)]):
+        router = ops.router(*choices(small(), large()), verify=verify)
+        assert router.invoke(EASY).text == "by the small one"
     assert caplog.messages == ["an answer could not be verified: ValueError"]
+    assert rows_of(ops, "select * from llmops_outcomes") == []
+
+
+def test_who_was_slow_is_tried_again_and_nobody_left_is_no_reason(clock) -> None:
+    health = Health(clock)
+    logbook = Logbook(Learner(clock), health, clock=clock)
+    router = ModelRouter(
+        *choices(small(), large()), target=Target(max_latency=1.0), logbook=logbook
+    )
+    health.answered("small", seconds=3.0, tokens=5)
+    assert router.decide(EASY).choice.name == "large"
+    health.answered("large", seconds=3.0, tokens=5)
+    assert router.decide(EASY).choice.name == "small"  # better a slow one than none
+    health.answered("large", seconds=0.1, tokens=5)
+    clock.advance(301)
+    assert not router.decide(EASY).excluded
+
+
+def test_a_stream_that_nobody_reads_to_its_end_can_be_judged(ops) -> None:
+    router = ops.router(*choices(StreamingModel(model_name="small")))
+    run_id = uuid4()
+    stream = router.stream(EASY, {"run_id": run_id})
+    next(stream)
+    stream.close()
+    router.feedback(run_id, 0.0)
+    [told] = rows_of(ops, "select choice, score from llmops_outcomes")
+    assert tuple(told.values()) == ("small", 0.0)
+    with pytest.raises(ConnectionError):
+        ops.router(*choices(small(error=ConnectionError())), pool="x").invoke(
+            EASY, {"run_id": (failed := uuid4())}
+        )
+    with pytest.raises(NotFoundError, match="no answer"):
+        ops.router(*choices(small()), pool="x").feedback(failed, 1.0)
+
+
+def test_the_same_messages_with_another_schema_or_of_somebody_else_are_no_retry(ops) -> None:
+    router = ops.router(*choices(small()))
+    config = {"metadata": {"thread_id": "1"}}
+    for kwargs in ({"response_format": City}, {"response_format": str}, {"tools": [short]}):
+        router.bind(**kwargs).invoke(EASY, config)
+    for user in ("ann", "bob"):
+        with ops.track(user=user):
+            router.invoke(EASY, config)
+    assert rows_of(ops, "select * from llmops_outcomes") == []
 
 
 @pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream"])

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.messages import AIMessage
+from langchain.agents.middleware import AgentMiddleware
+from langchain_core.messages import AIMessage, SystemMessage
 from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command, interrupt
 from models import AsyncModel, CountingModel
 from pydantic import BaseModel
 from routed import EASY, AuthenticationError, RateLimitError, choices, large, small
@@ -104,6 +107,66 @@ async def test_an_answer_in_an_agent_is_verified(ops, way: str) -> None:
         answer = agent.invoke(asked) if way == "invoke" else await agent.ainvoke(asked)
     assert answer["messages"][-1].text == "by the large one"
     assert [row[0] for row in events(ops)] == ["small", "large"]
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+async def test_an_answer_in_hand_outlives_a_failed_escalation(ops, way: str) -> None:
+    router = ops.router(
+        *choices(small(), large(error=RateLimitError())),
+        verify=lambda answer: "large" in answer.text,
+    )
+    agent = create_agent(small(), middleware=[ModelRouterMiddleware(router)])
+    asked = {"messages": [EASY]}
+    answer = agent.invoke(asked) if way == "invoke" else await agent.ainvoke(asked)
+    said = answer["messages"][-1]
+    assert said.text == "by the small one"
+    assert said.response_metadata["llmops_route"]["verified"] is False
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+async def test_an_agent_that_pauses_is_no_failure_of_its_model(ops, way: str) -> None:
+    class Pausing(AgentMiddleware):
+        def wrap_model_call(self, request: Any, handler: Any) -> Any:
+            interrupt("may I?")
+            return handler(request)
+
+        async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+            interrupt("may I?")
+            return await handler(request)
+
+    router = ops.router(*choices(small(), large()))
+    agent = create_agent(
+        small(),
+        middleware=[ModelRouterMiddleware(router), Pausing()],
+        checkpointer=InMemorySaver(),
+    )
+    config, asked = {"configurable": {"thread_id": "1"}}, {"messages": [EASY]}
+    for given in (asked, Command(resume=True)):
+        told = (
+            agent.invoke(given, config) if way == "invoke" else await agent.ainvoke(given, config)
+        )
+    assert told["messages"][-1].text == "by the small one"
+    assert router.decide(EASY).excluded == ()
+
+
+def test_marks_of_a_prompt_cache_in_an_agent_reach_only_who_knows_them(ops) -> None:
+    told: list[Any] = []
+
+    class Hearing(CountingModel):
+        def _generate(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
+            told.append(messages[0].content)
+            return super()._generate(messages, *args, **kwargs)
+
+    block = {"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}
+    for provider in ("openai", "anthropic"):
+        model = Hearing(model_name="small", provider=provider)
+        router = ops.router(*choices(model), pool=provider)
+        create_agent(
+            small(),
+            system_prompt=SystemMessage([block]),
+            middleware=[ModelRouterMiddleware(router)],
+        ).invoke({"messages": [EASY]})
+    assert told == [[{"type": "text", "text": "Be brief."}], [block]]
 
 
 def test_budgets_are_kept_by_a_guarded_router_in_an_agent(ops) -> None:

@@ -179,6 +179,18 @@ def test_decisions_go_with_time_and_what_was_learnt_stays(lasting_url: str, cloc
         assert (counted(ops, "decisions"), counted(ops, "outcomes")) == (0, 1)
 
 
+def test_feedback_on_a_decision_of_another_embedder_spoils_nothing(url: str) -> None:
+    with LLMOps(url) as ops:
+        run_id = asked(router_of(ops, embeddings=HashedEmbeddings(64)))
+    with LLMOps(url) as ops:
+        router = router_of(ops, embeddings=HashedEmbeddings(128))
+        router.feedback(run_id, 1.0)
+        assert router.learn(_lessons(30)) == 60
+        ops.flush()
+        assert counted(ops, "outcomes") == 60
+        assert router.decide("poem 3").predicted["small"].trust > 0
+
+
 def test_with_a_key_prompts_are_encrypted_and_another_key_reads_nothing(url: str) -> None:
     from cryptography.fernet import Fernet
 

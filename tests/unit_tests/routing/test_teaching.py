@@ -108,6 +108,22 @@ def test_savings_are_told_against_the_best_single_model() -> None:
         assert "saved $" in str(found)
 
 
+def test_a_cascade_is_not_what_a_single_model_would_have_cost() -> None:
+    usage = {"input_tokens": 1_000, "output_tokens": 300, "total_tokens": 1_300}
+    with LLMOps("sqlite://") as ops:
+        made = choices(small(usage=usage), large(usage=usage))
+        router = ops.router(*made, verify=lambda answer: "large" in answer.text)
+        for number in range(60):
+            router.invoke(f"question {number}")
+        found = router.savings()
+        asked = [each.model.calls for each in made]
+        assert asked[0] > 0  # until it was learnt that its answers are refused
+        assert found.cost * 10**6 == asked[0] * 1_600 + asked[1] * 16_000
+        assert found.single == "large"
+        assert found.single_cost < found.cost
+        assert found.saved < 0
+
+
 def test_the_dearest_model_is_no_measure_where_a_cheap_one_is_as_good() -> None:
     """Who always asks the cheap one has saved nothing against asking the cheap one."""
     with LLMOps("sqlite://") as ops:
