@@ -23,6 +23,7 @@ _POSITIVE = (
     "content_retention",
     "decision_retention",
     "event_retention",
+    "experience_retention",
     "history_retention",
 )
 
@@ -74,6 +75,12 @@ class Settings:
     given `Embeddings`; without one the best is taken that is on this machine."""
     cache_url: str | None = field(default=None, repr=False)
     """`redis://…` of a Valkey or Redis server that keeps the answers instead of the database."""
+    chroma_dir: Path | None = None
+    """Folder for Chroma's index of experiences. By default it lies beside an SQLite file, once
+    there are 1,000 of them, unless there is an `encryption_key`: vectors in it are plain."""
+    chroma_url: str | None = field(default=None, repr=False)
+    """`http://host:8000` of a Chroma server that keeps the index instead; `https://token@host`
+    for one that asks for a token."""
 
     fallback_price: Annotated[tuple[Dollars, Dollars] | None, BeforeValidator(_amounts)] = None
     """US dollars per million tokens in and out of a model nobody knows a price of; as text `3,15`.
@@ -96,6 +103,8 @@ class Settings:
     """Seconds that a router's decisions are kept; what was learnt of them stays."""
     event_retention: float | None = None
     """Seconds that events are kept; `None` keeps them."""
+    experience_retention: float | None = None
+    """Seconds that what was learnt of a run is kept; `None` keeps it."""
     history_retention: float | None = None
     """Seconds that a chat history is kept after its last message; `None` keeps it."""
 
@@ -113,7 +122,7 @@ class Settings:
             if (value := getattr(self, name)) is not None and not value > 0:
                 msg = f"`{name}` must be positive, got {value!r}"
                 raise ConfigurationError(msg)
-        for name in ("journal_dir", "embeddings_dir"):
+        for name in ("journal_dir", "embeddings_dir", "chroma_dir"):
             if (folder := getattr(self, name)) is not None:
                 object.__setattr__(self, name, folder.expanduser().absolute())
 

@@ -50,6 +50,7 @@ class Kept:
         self._parts.gate.close()
         self._parts.calibration.close()
         self._parts.logbooks.close()
+        self._parts.learning.close()
         self._parts.prices.close()
         for store in self._parts.stores:
             if isinstance(store, RedisStore):

@@ -37,6 +37,7 @@ from llmops_langchain.errors import BudgetExceededError
 from llmops_langchain.graph import budget_node
 from llmops_langchain.ledger import Scope, Share, track
 from llmops_langchain.ops.kept import Kept
+from llmops_langchain.ops.learners import Learners
 from llmops_langchain.ops.parts import made_of
 from llmops_langchain.ops.routers import Routers
 from llmops_langchain.ops.windows import Windows
@@ -56,7 +57,7 @@ M = TypeVar("M", bound=Runnable[Any, Any])
 _SWITCH = "LLMOPS_DISABLED"
 
 
-class LLMOps(Windows, Routers, Kept):
+class LLMOps(Windows, Routers, Learners, Kept):
     """Every part over one database. Make one for the whole app; nothing is opened until used.
 
     Safe to share between threads, asyncio tasks and forked workers, and to keep at module level:
@@ -111,6 +112,9 @@ class LLMOps(Windows, Routers, Kept):
         """What may be spent: `budgets.set(Budget(project="p", limit="20", period="month"))`."""
         self.chats = parts.chats
         """Chat histories: `chats.list(user=…)`, `export`, `delete`; `history(session)` for one."""
+        self.learning = parts.learning
+        """What finished runs taught: `learning.learn(…)`, `similar`, `predict_success`, ….
+        """
         self.analytics = Analytics(self.database, clock=clock)
 
     @contextmanager

@@ -10,6 +10,9 @@ from llmops_langchain.callbacks.gate import Gate
 from llmops_langchain.clock import Clock
 from llmops_langchain.embeddings import default_embeddings
 from llmops_langchain.graph import SqlNodeCache
+from llmops_langchain.learning import Learning
+from llmops_langchain.learning.index import Place
+from llmops_langchain.learning.rows import ExperienceRows
 from llmops_langchain.ledger import (
     Budgets,
     EventRows,
@@ -31,6 +34,9 @@ __all__ = ["Parts", "made_of"]
 
 logger = logging.getLogger(__name__)
 
+_WORTH_AN_INDEX = 1_000
+"""Experiences from which on Chroma's index is kept beside them, where nobody chose its place."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
@@ -47,6 +53,7 @@ class Parts:
     chats: Chats
     calibration: Calibration
     logbooks: Logbooks
+    learning: Learning
     reservations: Reservations
     budgets: Budgets
     slices: Slices | None
@@ -84,6 +91,7 @@ def made_of(
     slices = _slices(reservations, ledger, settings, clock=clock)
     chats = _chats(database, settings, clock=clock)
     logbooks = _logbooks(database, ledger, settings, clock=clock)
+    learning = _learning(database, settings, clock=clock)
     kept: dict[str, Kept] = {
         "cache": cache,
         "nodes": node_cache,
@@ -92,6 +100,7 @@ def made_of(
         "chats": chats,
         "budgets": budgets,
         "routing": logbooks,
+        "learning": learning,
         "events": EventRows(database, retention=settings.event_retention),
     }
     return Parts(
@@ -106,6 +115,7 @@ def made_of(
         chats=chats,
         calibration=Calibration(None if settings.disabled else database, clock=clock),
         logbooks=logbooks,
+        learning=learning,
         reservations=reservations,
         budgets=budgets,
         slices=slices,
@@ -219,6 +229,35 @@ def _logbooks(database: Database, ledger: Ledger, settings: Settings, *, clock: 
     logbooks = Logbooks(None if settings.disabled else rows, embeddings, clock=clock)
     ledger.flush_too(logbooks.flush)
     return logbooks
+
+
+def _learning(database: Database, settings: Settings, *, clock: Clock) -> Learning:
+    rows = ExperienceRows(
+        database,
+        encryption_keys=settings.encryption_key,
+        may_write=bool(settings.encryption_key) or not settings.require_encryption,
+        retention=settings.experience_retention,
+    )
+    place, was_chosen = _place(database, settings)
+    return Learning(
+        None if settings.disabled else rows,
+        partial(default_embeddings, settings.embeddings_dir),
+        place=place,
+        worth=0 if was_chosen else _WORTH_AN_INDEX,
+        clock=clock,
+    )
+
+
+def _place(database: Database, settings: Settings) -> tuple[Place | None, bool]:
+    """Where the index of experiences is, and whether somebody chose that place."""
+    if settings.chroma_url is not None:
+        return Place(url=settings.chroma_url), True
+    if settings.chroma_dir is not None:
+        return Place(folder=settings.chroma_dir), True
+    # Vectors tell much of a text: they stay out of a plain file where texts are encrypted.
+    if database.path is None or settings.encryption_key:
+        return None, False
+    return Place(folder=database.path.with_name(f"{database.path.name}-chroma")), False
 
 
 def _slices(

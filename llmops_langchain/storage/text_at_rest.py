@@ -15,6 +15,7 @@ _JUDGED = "a week unless judged; then the newest 20,000 of an embedder"
 _CHAT = "`history_retention` after the last message; without one until it is deleted"
 _DECIDED = "`decision_retention`"
 _LEARNT = "the newest 20,000 of a pool"
+_EXPERIENCE = "`experience_retention`; without one until `learning.forget`"
 _BUDGET = "until `budgets.remove`"
 
 
@@ -188,6 +189,36 @@ TEXT_AT_REST: tuple[TextAtRest, ...] = tuple(
                 ("choice", "pool", "source", "embedder"),
                 "words of this package, names of models and pools",
                 _LEARNT,
+                _PLAIN,
+                "deleted",
+            ),
+        ),
+        "llmops_experiences": (
+            (
+                ("body", "vector"),
+                "tasks, lessons, steps, tools and figures of finished runs, and the task's vector",
+                _EXPERIENCE,
+                _KEY,
+                "deleted",
+            ),
+            (
+                ("task_key",),
+                "a hash of a task's words: a guess of a whole task can be checked",
+                _EXPERIENCE,
+                _HASH,
+                "deleted",
+            ),
+            (
+                ("workspace", "project", "user_id", "thread", "agent"),
+                "whose run it was",
+                _EXPERIENCE,
+                _PLAIN,
+                "deleted",
+            ),
+            (
+                ("model", "failure", "embedder"),
+                "names of models, and of what went wrong",
+                _EXPERIENCE,
                 _PLAIN,
                 "deleted",
             ),

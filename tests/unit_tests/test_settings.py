@@ -25,6 +25,8 @@ GIVEN = {
     "LLMOPS_CACHE_WAIT": "5",
     "LLMOPS_EMBEDDINGS_DIR": "/data/minilm",
     "LLMOPS_CACHE_URL": "redis://cache:6379/0",
+    "LLMOPS_CHROMA_DIR": "/data/chroma",
+    "LLMOPS_CHROMA_URL": "http://chroma:8000",
     "LLMOPS_FALLBACK_PRICE": "3, 15",
     "LLMOPS_UNSCOPED": "allow",
     "LLMOPS_ON_STORE_FAILURE": "allow",
@@ -34,9 +36,11 @@ GIVEN = {
     "LLMOPS_CONTENT_RETENTION": "3600",
     "LLMOPS_DECISION_RETENTION": "7200",
     "LLMOPS_EVENT_RETENTION": "86400",
+    "LLMOPS_EXPERIENCE_RETENTION": "604800",
     "LLMOPS_HISTORY_RETENTION": "86400",
 }
 TEXTS = {"DB_SCHEMA", "JOURNAL_DIR", "EMBEDDINGS_DIR", "ENCRYPTION_KEY", "CACHE_URL"}
+TEXTS |= {"CHROMA_DIR", "CHROMA_URL"}
 
 
 def test_an_empty_environment_leaves_the_defaults() -> None:
@@ -61,6 +65,8 @@ def test_every_setting_can_come_from_the_environment() -> None:
         cache_wait=5.0,
         embeddings_dir=Path("/data/minilm"),
         cache_url="redis://cache:6379/0",
+        chroma_dir=Path("/data/chroma"),
+        chroma_url="http://chroma:8000",
         fallback_price=(Decimal(3), Decimal(15)),
         unscoped="allow",
         on_store_failure="allow",
@@ -70,6 +76,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         content_retention=3600.0,
         decision_retention=7200.0,
         event_retention=86_400.0,
+        experience_retention=604_800.0,
         history_retention=86_400.0,
     )
 

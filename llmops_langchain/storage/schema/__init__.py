@@ -8,6 +8,7 @@ from llmops_langchain.storage.schema.caching import (
     semantic_vectors,
 )
 from llmops_langchain.storage.schema.conversing import chats, messages, token_calibration
+from llmops_langchain.storage.schema.learning import experiences
 from llmops_langchain.storage.schema.recording import (
     budget_alerts,
     budget_windows,
@@ -33,6 +34,7 @@ __all__ = [
     "contents",
     "decisions",
     "events",
+    "experiences",
     "generations",
     "leases",
     "messages",
@@ -45,7 +47,7 @@ __all__ = [
     "token_calibration",
 ]
 
-SCHEMA_VERSION = "1.6"
+SCHEMA_VERSION = "1.7"
 """`major.minor` of the newest revision. Within a major, revisions only add nullable or defaulted
 columns and new tables, so code of an earlier minor goes on working beside newer code."""
 
