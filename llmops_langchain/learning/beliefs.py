@@ -14,8 +14,9 @@ _STEP = 0.1
 _REACH, _SHIFT = 100, 50
 """Steps from 0 to the ends of the grid, and to the strongest and the weakest who may run."""
 
-_GRID = np.arange(-_REACH, _REACH + 1) * _STEP
-_WIDE = np.arange(-_REACH - _SHIFT, _REACH + _SHIFT + 1) * _STEP
+_GRID: Floats = (np.arange(-_REACH, _REACH + 1) * _STEP).astype(np.float64)
+_ENDS = _REACH + _SHIFT
+_WIDE: Floats = (np.arange(-_ENDS, _ENDS + 1) * _STEP).astype(np.float64)
 _TAIL = 4.0
 """Deviations after which a bell curve is cut."""
 
@@ -33,8 +34,12 @@ def shifts(strengths: Floats, weights: Floats) -> Floats:
         strengths: Log-odds that a runner adds, shape `(n,)`; far ones count as the farthest.
         weights: Shape `(n,)`.
     """
-    at = np.clip(np.rint(strengths / _STEP), -_SHIFT, _SHIFT).astype(np.int64) + _SHIFT
-    return np.bincount(at, weights, 2 * _SHIFT + 1).astype(np.float64)
+    places = np.clip(strengths / _STEP, -_SHIFT, _SHIFT) + _SHIFT
+    lower = np.minimum(places.astype(np.int64), 2 * _SHIFT - 1)
+    # Shared between the two nearest steps: rounding would make a jump of a tiny difference.
+    upper: Floats = weights * (places - lower)
+    sums = np.bincount(lower, weights - upper, 2 * _SHIFT + 1)
+    return (sums + np.bincount(lower + 1, upper, 2 * _SHIFT + 1)).astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,5 +121,7 @@ def _blurred(variance: float) -> Floats:
         return logistic(_WIDE)
     bell = _bell(variance)
     reach = len(bell) // 2
-    ends = _REACH + _SHIFT + reach
-    return np.convolve(logistic(np.arange(-ends, ends + 1) * _STEP), bell, "valid")
+    ends = _ENDS + reach
+    sharp = logistic((np.arange(-ends, ends + 1) * _STEP).astype(np.float64))
+    blurred: Floats = np.convolve(sharp, bell, "valid")
+    return blurred

@@ -14,8 +14,8 @@ from llmops_langchain.learning.phrases import words_of
 __all__ = ["Definition", "Lexicon", "definition", "definitions_of", "lexicon_of"]
 
 VERSION = 1
-_LARGEST = 262_144
-"""Characters of a file."""
+_LARGEST, _DEEPEST = 131_072, 6
+"""Characters of a file; mappings and lists in each other, where a lexicon has four."""
 _MOST, _MOST_PHRASES, _MOST_WORDS, _LONGEST = 200, 500, 8, 200
 """Patterns in all, entries of one list, words of one phrase, characters of one entry."""
 
@@ -130,17 +130,28 @@ def _loaded(source: str | Path) -> Any:
         msg = f"a lexicon takes at most {_LARGEST} characters, got {len(text)}"
         raise ConfigurationError(msg)
     try:
-        # A few aliases of aliases unfold to gigabytes when they are walked through.
-        if any(isinstance(each, yaml.AliasEvent) for each in yaml.parse(text, yaml.SafeLoader)):
-            msg = "a lexicon takes no YAML aliases (`*name`)"
-            raise ConfigurationError(msg)
+        _check_shape(text)
         return yaml.safe_load(text)
     # An impossible date, such as 2024-99-99, is a plain ValueError.
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         if isinstance(error, ConfigurationError):
             raise
         msg = f"the lexicon is no plain YAML: {error}"
         raise ConfigurationError(msg) from error
+
+
+def _check_shape(text: str) -> None:
+    """Refuse what takes little to write and much to read: aliases of aliases, deep nesting."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            msg = "a lexicon takes no YAML aliases (`*name`)"
+            raise ConfigurationError(msg)
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            msg = f"the lexicon is no plain YAML: nested deeper than {_DEEPEST} levels"
+            raise ConfigurationError(msg)
 
 
 def _mapping(given: object, where: str, allowed: Iterable[str]) -> Mapping[str, Any]:

@@ -33,7 +33,7 @@ _REACH, _FAR = 8, 7
 
 
 def evidence_of(tokens: Sequence[Token], hits: Sequence[Hit[Kind]]) -> Evidence:
-    """What speaks for a pattern; the same weak phrase counts once.
+    """What speaks for a pattern; the same phrase counts once.
 
     Args:
         tokens: Of the text.
@@ -51,12 +51,19 @@ def evidence_of(tokens: Sequence[Token], hits: Sequence[Hit[Kind]]) -> Evidence:
     kept = longest(strong)
     taken = _reach(kept)
     weak = [hit for hit in allowed if hit.value == "weak" and taken.keys().isdisjoint(_words(hit))]
-    aim = _purpose(tokens)
-    found: Evidence = [(hit, _HALF if hit.first in aim else 1.0) for hit in kept]
-    seen = set[tuple[str, ...]]()
-    for hit in longest(weak):
+    return _weighed(tokens, kept, longest(weak))
+
+
+def _weighed(
+    tokens: Sequence[Token], strong: Sequence[Hit[Kind]], weak: Sequence[Hit[Kind]]
+) -> Evidence:
+    """What each phrase counts; all that say what for are together half of one that says what."""
+    aim, seen, found = _purpose(tokens), set[tuple[str, ...]](), list[tuple[Hit[Kind], float]]()
+    for hit in (*strong, *weak):
         words = tuple(token.stem for token in tokens[hit.first : hit.last])
-        counts = _HALF * _HALF if hit.first in aim else _HALF
+        counts = _HALF if hit.value == "weak" else 1.0
+        if hit.first in aim:
+            words, counts = ("",), _HALF if hit.value != "weak" else 0.0
         found.append((hit, 0.0 if words in seen else counts))
         seen.add(words)
     return found

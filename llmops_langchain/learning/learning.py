@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from langchain_core.embeddings import Embeddings
@@ -39,6 +40,13 @@ _BATCH = 500
 
 _PATIENCE = 10.0
 """Seconds that `close` waits for indexing that is under way."""
+
+
+class Recording(Protocol):
+    """Something that still has to learn what it saw."""
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until it has; whether it has, within so many seconds."""
 
 
 class Learning(Twins):
@@ -82,6 +90,8 @@ class Learning(Twins):
         embedded. If it raises, nothing is stored."""
         self.patterns = Patterns.default() if patterns is None else patterns
         """Which kinds of work are recognised; `patterns.extended(…)` knows more."""
+        self.recorders: weakref.WeakSet[Recording] = weakref.WeakSet()
+        """Those that learn for it; `settle` waits for them."""
         self._rows, self._clock, self._interval = rows, clock, interval
         self._embedder = Embedder(embeddings)
         if rows is not None:
@@ -303,6 +313,11 @@ class Learning(Twins):
         """Let go what is past its retention."""
         return {} if self._rows is None else self._rows.maintain(now)
 
+    def settle(self, timeout: float | None = None) -> bool:
+        """Wait until what recorders saw is learnt; whether it is, within so many seconds each."""
+        settled = [each.flush(timeout) for each in list(self.recorders)]
+        return all(settled)
+
     def flush(self) -> None:
         """Embed and index what is waiting for it; what goes wrong is logged."""
         if self._rows is None or self._closed:
@@ -315,6 +330,7 @@ class Learning(Twins):
 
     def close(self) -> None:
         """End the thread and let go of the index; call it before the database is closed."""
+        self.settle(_PATIENCE)
         self._closed = True
         if self._watch is not None:
             self._watch.set()

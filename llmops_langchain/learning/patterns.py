@@ -20,6 +20,9 @@ __all__ = ["Pattern", "Patterns"]
 _READ = 20_000
 """Characters of a text that are read."""
 
+_ASKED = 16
+"""Weak phrases of a text whose sentences are embedded."""
+
 _SENTENCE = 400
 """Characters of the sentence around a weak phrase that are embedded."""
 
@@ -158,7 +161,7 @@ class Patterns:
         """Patterns for which only the sentence around a weak phrase speaks."""
         open_ = [
             (name, hit) for name in evidence if points[name] < 1.0 for hit, _ in evidence[name]
-        ]
+        ][:_ASKED]
         if self._prototypes is None or not open_:
             return {}
         sentences = [_sentence(text, tokens, hit) for _, hit in open_]

@@ -88,8 +88,10 @@ def tokens_of(text: str) -> list[Token]:
 
 
 def _parts(word: str, start: int, *, joined: bool, sentence: int) -> Iterator[Token]:
-    lower = word.lower()
-    if word in (lower, word.upper(), word.title()) or not word.isascii():
+    # `APIs` is one word, not `AP` and `Is`.
+    acronym = word.endswith("s") and word[:-1].isupper()
+    lower = word[:-1].lower() if acronym else word.lower()
+    if acronym or word in (lower, word.upper(), word.title()) or not word.isascii():
         base = stem(lower)
         yield Token(lower, base, start, start + len(word), joined, sentence, (base, 1))
         return

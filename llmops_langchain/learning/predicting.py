@@ -99,7 +99,7 @@ def predicted(mirror: Mirror, asked: Asked, by: By, filter_: Filter) -> Predicti
     (places,) = np.nonzero(mirror.fitting(filter_))
     evidence = mirror.evidence(asked)
     configurations, code = _configurations(mirror, by)
-    likeness = similarity(evidence)[places]
+    likeness = _alike(evidence)[places]
     success = np.asarray(mirror.column("success"), np.float64)[places]
     found = success_of(
         Cases(
@@ -152,6 +152,14 @@ def estimated(mirror: Mirror, asked: Asked, metric: str, filter_: Filter) -> Est
         evidence=tuple(mirror.ids[places[each]] for each in best),
         known=found.known,
     )
+
+
+def _alike(evidence: Evidence) -> Floats:
+    """The cosine of the tasks, which `success_of` was measured with; words without vectors."""
+    if evidence.dense is None:
+        return similarity(evidence)
+    cosines = np.clip(evidence.dense, 0.0, 1.0).astype(np.float64)
+    return np.where(evidence.same_task, 1.0, cosines)
 
 
 def _stack(evidence: Evidence) -> Floats:

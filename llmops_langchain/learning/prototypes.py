@@ -41,7 +41,8 @@ class Prototypes:
             names: A pattern for each.
 
         Returns:
-            In their order; `False` for a pattern without prototypes, and if nothing can be embedded.
+            In their order; `False` for a pattern without prototypes, and for all of them if
+            nothing can be embedded.
         """
         try:
             vectors, made = self._embedded(sentences), self._vectors()

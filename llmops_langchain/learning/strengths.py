@@ -9,7 +9,7 @@ from llmops_langchain.learning.beliefs import Floats
 
 __all__ = ["Strengths", "strengths_of"]
 
-_TASKS, _RUNNERS = 1.5, 0.5
+_TASKS, _RUNNERS = 2.5, 0.5
 """Variances of log-odds among tasks and among runners, before anything was learnt of them."""
 
 _TASKS_WEIGHT, _RUNNERS_WEIGHT = 10.0, 5.0
@@ -76,7 +76,7 @@ def strengths_of(
         spread = _variance(_RUNNERS, _RUNNERS_WEIGHT, strong[seen], doubt[seen])
     shared = apart / (apart + _LOGISTIC)
     alone = 1.0 / (1.0 + np.maximum(per_task - 1.0, 0.0) * shared)
-    shares = ran / total if total else np.full(codes, 1.0 / codes)
+    shares = ran / total if total else np.full(codes, 1.0 / max(codes, 1))
     return Strengths(rate, strong, doubt, shares, apart, spread, alone[tasks])
 
 
@@ -86,7 +86,8 @@ def _step(
     """Newton's step for what each code adds to the log-odds, and the doubt left of each."""
     slope = np.bincount(codes, gaps[0], len(found)) - found / variance
     curved = np.bincount(codes, gaps[1], len(found)) + 1.0 / variance
-    return found + slope / curved, 1.0 / curved
+    doubts: Floats = (1.0 / curved).astype(np.float64)
+    return found + slope / curved, doubts
 
 
 def _gaps(outcomes: Floats, weights: Floats, log_odds: Floats) -> tuple[Floats, Floats]:

@@ -20,7 +20,7 @@ __all__ = ["Cases", "SuccessEstimate", "success_of"]
 
 Floats = NDArray[np.float64]
 
-_STACK, _SIMILAR, _OWN = 0.2, 0.5, 0.4
+_STACK, _SIMILAR, _OWN = 0.5, 0.5, 0.4
 """How far stacks, similar tasks and configurations on one task lie apart: variances of log-odds."""
 
 _KNOWN = 1.0
@@ -113,7 +113,7 @@ def success_of(cases: Cases, *, level: float = 0.9) -> SuccessEstimate:
 
 def _strengths(cases: Cases) -> Strengths:
     """Of runs of other tasks: those of the asked one speak for themselves."""
-    codes = max(int(cases.configurations.max(initial=-1)), cases.asked_configuration or 0) + 1
+    codes = max(int(cases.configurations.max(initial=-1)), cases.asked_configuration or 0, 0) + 1
     return strengths_of(
         cases.outcomes,
         np.where(cases.same_task, 0.0, cases.weights),
@@ -137,7 +137,10 @@ def _nearness(cases: Cases) -> Floats:
 
 def _narrowed(cases: Cases, strengths: Strengths, near: Floats) -> Belief:
     """From the base rate to the asked task, level by level."""
-    asked, known = cases.asked_configuration, strengths.apart + _OWN
+    asked = cases.asked_configuration
+    # If nobody is named, what is asked is the task's own rate: there is no level below.
+    owned = 0.0 if asked is None else _OWN
+    known = strengths.apart + owned
     has_stack = bool((cases.stack < 1.0).any())
     stacks = _STACK if has_stack else 0.0
     mix = shifts(strengths.runners, strengths.shares)
@@ -151,8 +154,8 @@ def _narrowed(cases: Cases, strengths: Strengths, near: Floats) -> Belief:
     belief = belief.widened(strengths.apart)
     (same,) = np.nonzero(cases.same_task)
     own = cases.configurations[same] == (-1 if asked is None else asked)
-    belief = belief.given(*_told(cases, strengths, cases.weights[same[~own]], same[~own]), _OWN)
-    belief = belief.widened(_OWN + _doubt(strengths, asked))
+    belief = belief.given(*_told(cases, strengths, cases.weights[same[~own]], same[~own]), owned)
+    belief = belief.widened(owned + _doubt(strengths, asked))
     return belief.given(*_told(cases, strengths, cases.weights[same[own]], same[own]), 0.0)
 
 

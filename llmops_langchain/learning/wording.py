@@ -28,18 +28,18 @@ _K1, _B = 1.2, 0.75
 values (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009)."""
 
 _FIRST_LINE, _PAIR = 3.0, 0.5
-"""What a word of the first line and a pair of words count, against a word of the rest. By
-`benchmarks/make_learning_weights.py`: from 2 to 5 and from 0.3 to 1 little changes."""
+"""What a word of the first line and a pair of words count, against a word of the rest. On
+the issues of `benchmarks/learning_similar.py` from 2 to 5 and from 0.3 to 1 change little."""
 
 _ASKED = 3.0
 """How soon a word that is asked for repeatedly stops to count more."""
 
-_MOST = 32
-"""Words and pairs that are looked up: those that tell the most."""
+_MOST = 48
+"""Words and pairs that are looked up: those that tell the most; from 32 to 64 little changes."""
 
-_LONGEST_LINE, _LONGEST, _MOST_ASKED = 300, 20_000, 400
-"""Characters of a first line and of a task that are read, and words of one that is asked about:
-a pasted file is no better for more."""
+_LONGEST_LINE, _LONGEST, _MOST_ASKED = 300, 20_000, 100
+"""Characters of a first line and of a task that are read, and words of either part that are asked
+for: of a pasted file the beginning tells what it is about."""
 
 _MARKUP = re.compile(r"</?[a-zA-Z][^<>]{0,500}>|\{(?:html|code|noformat|quote)[^{}\n]{0,80}\}")
 _NAME = re.compile(r"\b\w*(?:[a-z][A-Z\d]|[A-Z]{2}[a-z]|[A-Z]\d|\d[A-Za-z]|[^\W_]_)\w*", re.ASCII)
@@ -171,7 +171,8 @@ class _Entries(NamedTuple):
         """What each task gets for them."""
         against = held_against[self.tasks]
         values = weights[self.terms] * self.counts / (self.counts + against)
-        return np.bincount(self.tasks, values, minlength=len(held_against))
+        found = np.bincount(self.tasks, weights=values, minlength=len(held_against))
+        return np.asarray(found, np.float64)
 
 
 def plain(text: str) -> str:
@@ -181,9 +182,7 @@ def plain(text: str) -> str:
         >>> plain("<p>Wrong &amp; slow</p> {code:java}x = 1{code}").split()
         ['Wrong', '&', 'slow', 'x', '=', '1']
     """
-    text = text[:_LONGEST]
-    if "&" in text:
-        text = html.unescape(text)
+    text = html.unescape(text[:_LONGEST]) if "&" in text[:_LONGEST] else text[:_LONGEST]
     return _MARKUP.sub(" ", text) if "<" in text or "{" in text else text
 
 

@@ -2,6 +2,7 @@
 
 from llmops_langchain.middleware.budget import BudgetMiddleware, ExitBehavior
 from llmops_langchain.middleware.context import ContextWindowMiddleware
+from llmops_langchain.middleware.lessons import LessonsMiddleware
 from llmops_langchain.middleware.prompts import WindowFor
 from llmops_langchain.middleware.router import ModelRouterMiddleware
 
@@ -9,6 +10,7 @@ __all__ = [
     "BudgetMiddleware",
     "ContextWindowMiddleware",
     "ExitBehavior",
+    "LessonsMiddleware",
     "ModelRouterMiddleware",
     "WindowFor",
 ]

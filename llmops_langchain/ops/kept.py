@@ -21,11 +21,12 @@ class Kept:
     _parts: Parts
 
     def flush(self) -> None:
-        """Bring everything recorded so far to the database.
+        """Bring everything recorded so far to the database, and learn from the runs that ended.
 
         Raises:
             StorageError: If the database cannot take it; the events stay in the journal.
         """
+        self._parts.learning.settle()
         self._parts.ledger.flush()
 
     async def aflush(self) -> None:

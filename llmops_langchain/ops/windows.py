@@ -111,12 +111,17 @@ class Windows:
         )
 
     def middleware(
-        self, *, context: bool | ContextWindow = True, budget: bool = False
+        self,
+        *,
+        context: bool | ContextWindow = True,
+        lessons: bool = False,
+        budget: bool = False,
     ) -> list[Any]:
         """Middleware for `create_agent` in the one right order: the window sees what is sent.
 
         Args:
             context: Keep prompts within the window of the model, or within this one.
+            lessons: Show lessons of similar runs; `ops.lessons(…)` has more ways.
             budget: End an agent cleanly when a budget has no room; `budget_middleware` has more
                 ways.
 
@@ -126,6 +131,8 @@ class Windows:
         from llmops_langchain.middleware import BudgetMiddleware
 
         made: list[Any] = [BudgetMiddleware(self.guard)] if budget else []  # type: ignore[attr-defined]  # of `LLMOps`
+        if lessons:
+            made.append(self.lessons())  # type: ignore[attr-defined]  # of `LLMOps`
         if context:
             window = context if isinstance(context, ContextWindow) else None
             made.append(self.context_middleware(window))

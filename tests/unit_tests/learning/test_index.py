@@ -1,4 +1,4 @@
-"""Chroma's index beside the rows: it follows them, is searched, is rebuilt, and is never trusted."""
+"""Chroma's index beside the rows: it follows them, is searched, and is made anew when lost."""
 
 import multiprocessing
 import os
@@ -139,7 +139,7 @@ def test_a_damaged_index_is_made_anew_from_the_rows(database, place, harm) -> No
 def test_a_rebuild_finds_and_mends_what_differs(learning, database) -> None:
     learn(learning, *range(10))
     learning.flush()
-    learning._indexer._index.drop(  # noqa: SLF001 - a loss that Chroma does not tell of
+    learning._indexer._index.drop(  # a loss that Chroma does not tell of
         [row.experience.id for row in ExperienceRows(database).all(None)][:3]
     )
     assert learning.rebuild(verify=True).missing == 3
@@ -256,7 +256,7 @@ with LLMOps(url, Settings(chroma_dir=folder)) as ops:
 
 
 def started(url: str, folder: Path, name: str, number: int) -> "subprocess.Popen[str]":
-    return subprocess.Popen(  # noqa: S603 - this interpreter and a script of ours
+    return subprocess.Popen(
         [sys.executable, "-c", LEARNER, url, str(folder), name, str(number)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -131,7 +131,7 @@ def test_filters_hold(in_memory, wanted, number) -> None:
     assert len(in_memory.similar(LOGIN, filter=wanted)) == number
 
 
-def test_success_and_age_count_where_they_are_asked_to(ops, clock) -> None:
+def test_success_and_age_count_where_they_are_asked_to(clock) -> None:
     with LLMOps("sqlite://", clock=clock) as ops:
         for number in range(3):
             learn(ops.learning, LOGIN, project_id=f"old{number}", success=False, model="bad")
@@ -329,9 +329,11 @@ def test_texts_are_encrypted_where_there_is_a_key(tmp_path) -> None:
     with LLMOps(url) as ops:
         assert ops.learning.similar("stone") == []
         assert ops.learning.rebuild(verify=True).unreadable > 0
-    with LLMOps(url, Settings(require_encryption=True)) as ops:
-        with pytest.raises(ConfigurationError, match="encryption_key"):
-            learn(ops.learning)
+    with (
+        LLMOps(url, Settings(require_encryption=True)) as ops,
+        pytest.raises(ConfigurationError, match="encryption_key"),
+    ):
+        learn(ops.learning)
 
 
 def test_disabled_it_keeps_and_finds_nothing(tmp_path) -> None:

@@ -81,7 +81,7 @@ async def test_what_a_call_says_wins_over_the_constructor(ops) -> None:
 def test_it_works_in_a_chain(ops) -> None:
     from langchain_core.runnables import RunnableLambda
 
-    chain = ops.retriever(k=1) | RunnableLambda(lambda documents: len(documents))
+    chain = ops.retriever(k=1) | RunnableLambda(len)
     assert chain.batch(["login", "checkout"]) == [1, 1]
 
 
