@@ -8,7 +8,7 @@ from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
 from llmops_langchain.embeddings import identity, unit
-from llmops_langchain.learning.rows import Vector
+from llmops_langchain.learning.row_form import Vector
 
 __all__ = ["Embedder"]
 

@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from llmops_langchain.errors import ConfigurationError, MissingExtraError
-from llmops_langchain.learning.rows import Counted, Stored, Vector
+from llmops_langchain.learning.row_form import Stored, Vector
+from llmops_langchain.learning.rows import Counted
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -35,10 +36,12 @@ class Place(NamedTuple):
 class ChromaIndex:
     """One collection of Chroma: ids and vectors, by workspace; no text.
 
-    Two processes must not open one folder: Chroma would damage it.
+    Two processes must not open one folder: Chroma would damage it. Databases may share a place:
+    each has collections of its own.
 
     Args:
         place: Where it is.
+        database: A number that no other database has.
         embedder: Whose vectors; those of each embedder have a collection of their own.
 
     Raises:
@@ -47,10 +50,11 @@ class ChromaIndex:
         Exception: Whatever Chroma raises if it cannot open it.
     """
 
-    def __init__(self, place: Place, embedder: str) -> None:
+    def __init__(self, place: Place, database: int, embedder: str) -> None:
         self._place, self._client = place, _client(place)
+        self._prefix = f"{_PREFIX}-{database:x}-"
         digest = blake2b(embedder.encode("utf-8", "replace"), digest_size=8).hexdigest()
-        self.name = f"{_PREFIX}-{digest}"
+        self.name = f"{self._prefix}{digest}"
         self._collection = self._opened()
 
     @property
@@ -104,7 +108,12 @@ class ChromaIndex:
 
     def close(self) -> None:
         """Let go of the folder or the connection."""
+        admin = getattr(self._client, "_admin_client", None)
+        servers = [getattr(each, "_server", None) for each in (self._client, admin)]
         self._client.close()  # type: ignore[attr-defined]  # of all of its clients
+        for session in (getattr(each, "_session", None) for each in servers):
+            if session is not None:  # clients of a server leave their connections open
+                session.close()
 
     def _opened(self) -> "ChromaCollection":
         opened = self._client.get_or_create_collection(
@@ -112,7 +121,7 @@ class ChromaIndex:
         )
         if self._place.folder is not None:
             for other in self._client.list_collections():
-                if other.name.startswith(_PREFIX) and other.name != self.name:
+                if other.name.startswith(self._prefix) and other.name != self.name:
                     self._client.delete_collection(other.name)  # of an embedder before this one
         return opened
 

@@ -12,7 +12,8 @@ from llmops_langchain.clock import Clock
 from llmops_langchain.errors import MissingExtraError
 from llmops_langchain.learning.embedder import Embedder
 from llmops_langchain.learning.index import ChromaIndex, Place
-from llmops_langchain.learning.rows import Counted, ExperienceRows, Vector
+from llmops_langchain.learning.row_form import Vector
+from llmops_langchain.learning.rows import Counted, ExperienceRows
 from llmops_langchain.storage.fork import on_fork
 from llmops_langchain.storage.leases import lease
 
@@ -149,7 +150,7 @@ class Indexer:
         if self._index is None and self._place is not None and not self._closed:
             is_worth = now or self._rows.reaches(self._worth)
             if is_worth and self._may_open(self._place):
-                self._index = ChromaIndex(self._place, self._embedder.name)
+                self._index = ChromaIndex(self._place, self._rows.identity(), self._embedder.name)
         return self._index
 
     def _may_open(self, place: Place) -> bool:

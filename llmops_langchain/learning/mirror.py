@@ -11,7 +11,7 @@ from llmops_langchain.learning.checking import task_key
 from llmops_langchain.learning.columns import Codes, Column, Metrics
 from llmops_langchain.learning.experience import Experience
 from llmops_langchain.learning.filters import Filter
-from llmops_langchain.learning.rows import Stored, Vector
+from llmops_langchain.learning.row_form import Stored, Vector
 from llmops_langchain.learning.wording import WordIndex
 
 __all__ = ["Asked", "Evidence", "Mirror"]

@@ -9,7 +9,8 @@ from llmops_langchain.clock import Clock
 from llmops_langchain.learning.embedder import Embedder
 from llmops_langchain.learning.indexing import Indexer
 from llmops_langchain.learning.mirror import Mirror
-from llmops_langchain.learning.rows import Counted, ExperienceRows, Vector
+from llmops_langchain.learning.row_form import Vector
+from llmops_langchain.learning.rows import Counted, ExperienceRows
 from llmops_langchain.storage.fork import around_fork, on_fork
 
 __all__ = ["Mirrors"]

@@ -9,7 +9,6 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -21,7 +20,7 @@ from typing_extensions import override
 from llmops_langchain.learning.finished import FinishedRun, asked_in
 from llmops_langchain.learning.judged import Judge, Writer, experience_of, lessons_by
 from llmops_langchain.learning.learning import Learning
-from llmops_langchain.ledger import Scope
+from llmops_langchain.learning.running import RunningRun
 from llmops_langchain.storage.fork import on_fork
 from llmops_langchain.wrapping.scoping import scope_of
 
@@ -32,7 +31,6 @@ logger = logging.getLogger(__name__)
 _MOST_RUNS, _MOST_INNER = 1_000, 10_000
 """Runs under way at once, of which the oldest go, and runs inside of one."""
 
-_MOST_STEPS = 64
 _PATIENCE = 30.0
 """Seconds that the end of the interpreter waits for what is still to be learnt."""
 
@@ -47,52 +45,6 @@ class Spent(NamedTuple):
     dollars: float | None = None
     """`None`: no price is known."""
     model: str | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Run:
-    """A run between its start and its end."""
-
-    root: UUID
-    task: str
-    scope: Scope
-    started: float
-    inner: set[UUID] = field(default_factory=set)
-    model: str | None = None
-    tools: dict[str, None] = field(default_factory=dict)
-    steps: list[str] = field(default_factory=list)
-    calls: int = 0
-    tool_errors: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    dollars: float = 0.0
-    priced: bool = True
-    paused: bool = False
-
-    def finished(self, output: Any, error: BaseException | None) -> FinishedRun:
-        """As it has ended."""
-        metrics = {"completion_time": time.perf_counter() - self.started}
-        if self.calls:
-            metrics |= {
-                "iterations": self.calls,
-                "input_tokens": self.input_tokens,
-                "output_tokens": self.output_tokens,
-            }
-            if self.priced:
-                metrics["cost"] = self.dollars
-        if self.tools:
-            metrics["tool_errors"] = self.tool_errors
-        return FinishedRun(
-            run_id=self.root,
-            task=self.task,
-            output=output,
-            error=error,
-            metrics=metrics,
-            model=self.model,
-            tools=tuple(self.tools),
-            steps=tuple(self.steps),
-            scope=self.scope,
-        )
 
 
 class ExperienceRecorder(BaseCallbackHandler):
@@ -151,8 +103,8 @@ class ExperienceRecorder(BaseCallbackHandler):
 
     def after_fork(self) -> None:
         """Leave runs, queue and thread to the parent."""
-        self._runs: OrderedDict[UUID, _Run] = OrderedDict()
-        self._of: dict[UUID, _Run] = {}
+        self._runs: OrderedDict[UUID, RunningRun] = OrderedDict()
+        self._of: dict[UUID, RunningRun] = {}
         self._changing = threading.RLock()
         self._waiting: queue.Queue[FinishedRun] = queue.Queue(self._most)
         self._thread: threading.Thread | None = None
@@ -177,7 +129,7 @@ class ExperienceRecorder(BaseCallbackHandler):
         run = self._begin(run_id, parent_run_id, inputs, metadata)
         name = (metadata or {}).get("langgraph_node")
         if run is not None and name and kwargs.get("name") == name and name not in _INNER:
-            _step(run, str(name))
+            run.step(str(name))
 
     @override
     def on_chat_model_start(
@@ -222,7 +174,7 @@ class ExperienceRecorder(BaseCallbackHandler):
         name = (serialized or {}).get("name") or kwargs.get("name")
         if run is not None and name:
             run.tools[str(name)] = None
-            _step(run, str(name))
+            run.step(str(name))
 
     @override
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
@@ -263,7 +215,7 @@ class ExperienceRecorder(BaseCallbackHandler):
 
     def _begin(
         self, run_id: UUID, parent: UUID | None, given: Any, metadata: dict[str, Any] | None
-    ) -> _Run | None:
+    ) -> RunningRun | None:
         with self._changing:
             if parent is not None:
                 run = self._of.get(parent)
@@ -273,13 +225,13 @@ class ExperienceRecorder(BaseCallbackHandler):
                 return run
             return self._begin_root(run_id, given, metadata or {})
 
-    def _begin_root(self, run_id: UUID, given: Any, metadata: dict[str, Any]) -> _Run | None:
+    def _begin_root(self, run_id: UUID, given: Any, metadata: dict[str, Any]) -> RunningRun | None:
         try:
             task = self._task(given)
         except Exception as error:  # noqa: BLE001 - a user's function must not stop the app
             self._drop("a task could not be told", error)
             return None
-        run = _Run(run_id, task, scope_of(metadata), time.perf_counter())
+        run = RunningRun(run_id, task, scope_of(metadata), time.perf_counter())
         self._runs[run_id] = self._of[run_id] = run
         while len(self._runs) > _MOST_RUNS:
             self._let_go(next(iter(self._runs.values())))
@@ -307,7 +259,7 @@ class ExperienceRecorder(BaseCallbackHandler):
         if run.task:
             self._learn_later(run.finished(_answer(output), error))
 
-    def _let_go(self, run: _Run) -> None:
+    def _let_go(self, run: RunningRun) -> None:
         self._runs.pop(run.root, None)
         for each in (run.root, *run.inner):
             self._of.pop(each, None)
@@ -378,11 +330,6 @@ def _learn(seen: "weakref.ref[ExperienceRecorder]", waiting: "queue.Queue[Any]")
         finally:
             del recorder
             waiting.task_done()
-
-
-def _step(run: _Run, name: str) -> None:
-    if len(run.steps) < _MOST_STEPS:
-        run.steps.append(name)
 
 
 def _answer(output: Any) -> Any:

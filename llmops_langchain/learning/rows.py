@@ -1,12 +1,11 @@
 """Experiences as rows that threads and processes share: the truth behind every index."""
 
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -23,49 +22,29 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from llmops_langchain.errors import ConfigurationError
-from llmops_langchain.learning.checking import checked, task_key
 from llmops_langchain.learning.experience import Experience
+from llmops_langchain.learning.row_form import RowForm, Stored, Vector
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.counters import advance
 from llmops_langchain.storage.kept import Done, Subject
 from llmops_langchain.storage.leases import Into
-from llmops_langchain.storage.packing import Packer, read_back, written
 from llmops_langchain.storage.schema import experiences, generations
 from llmops_langchain.storage.sweeping import sweep, swept
 
-__all__ = ["Counted", "ExperienceRows", "Stored", "Vector"]
-
-Vector = NDArray[np.float32]
+__all__ = ["Counted", "ExperienceRows"]
 
 _CHANGES, _FORGOTTEN = "learning", "learning:forgotten"
 """Counters: writes of experiences, and rounds of forgetting."""
 
+_IDENTITY = "learning:database"
+"""Names the number by which a database is told from others."""
+
 _PAGE = 1_000
 """Rows that are read at a time."""
-
-_COLUMNS = (
-    *("id", "ts", "workspace", "project", "user", "thread", "model", "agent"),
-    *("success", "failure"),
-)
-_FIELD_OF = {"project": "project_id"}
-_IN_BODY = (
-    *("task_description", "tech_stack", "metrics", "lessons", "patterns", "tools", "steps"),
-    "run_id",
-)
 
 _COUNTERS = select(generations.c.name, generations.c.value).where(
     generations.c.name.in_((_CHANGES, _FORGOTTEN))
 )
-
-
-class Stored(NamedTuple):
-    """A row."""
-
-    experience: Experience
-    vector: Vector | None
-    """The task as a unit vector, of whatever embedder `embedder` names."""
-    embedder: str | None
-    change: int
 
 
 class Counted(NamedTuple):
@@ -98,11 +77,14 @@ class ExperienceRows:
         may_write: bool = True,
         retention: float | None = None,
     ) -> None:
-        self.database, self._packer = database, Packer(encryption_keys)
-        self.unreadable = 0
-        """Rows that were passed over: damaged, or of a key that is not known."""
+        self.database, self._form = database, RowForm(encryption_keys)
         self._may_write, self._retention = may_write, retention
         self._into: Into = sqlite.insert if database.is_sqlite else postgresql.insert
+
+    @property
+    def unreadable(self) -> int:
+        """Rows that were passed over: damaged, or of a key that is not known."""
+        return self._form.unreadable
 
     def write(
         self, learnt: Sequence[Experience], vectors: Sequence[Vector | None], embedder: str | None
@@ -117,7 +99,7 @@ class ExperienceRows:
             msg = "`require_encryption` is set: experiences need an `encryption_key`"
             raise ConfigurationError(msg)
         by_id = {
-            each.id: self._row(each, vector, embedder)
+            each.id: self._form.row(each, vector, embedder)
             for each, vector in zip(learnt, vectors, strict=True)
         }
         with self.database.begin() as connection:
@@ -126,6 +108,18 @@ class ExperienceRows:
             # In one order everywhere, so that processes do not wait for each other in a circle.
             rows = [{**by_id[key], "change": change} for key in sorted(by_id)]
             connection.execute(_put(self._into), rows)
+
+    def identity(self) -> int:
+        """A number that this database has and, in all likelihood, no other.
+
+        Raises:
+            StorageError: If the database cannot say.
+        """
+        drawn = self._into(generations).values(name=_IDENTITY, value=secrets.randbits(62))
+        known = select(generations.c.value).where(generations.c.name == _IDENTITY)
+        with self.database.begin() as connection:
+            connection.execute(drawn.on_conflict_do_nothing(index_elements=["name"]))
+            return int(connection.execute(known).scalar_one())
 
     def counted(self) -> Counted:
         """How far the rows have come.
@@ -150,7 +144,7 @@ class ExperienceRows:
         )
         with self.database.begin(read_only=True) as connection:
             rows = list(connection.execute(asked).mappings())
-        return list(self._readable(reversed(rows)))
+        return list(self._form.readable(reversed(rows)))
 
     def since(self, after: int, most: int = _PAGE) -> tuple[list[Stored], int | None]:
         """Rows of every workspace that were written since `after`, all of a write together.
@@ -169,7 +163,7 @@ class ExperienceRows:
                 return [], None
             asked = select(experiences).where(c.change > after, c.change <= last).order_by(c.change)
             rows = list(connection.execute(asked).mappings())
-        return list(self._readable(rows)), int(last)
+        return list(self._form.readable(rows)), int(last)
 
     def found(self, workspace: str | None, ids: Iterable[UUID]) -> dict[UUID, Stored]:
         """Rows of a workspace by their ids; those that are gone are left out.
@@ -183,7 +177,7 @@ class ExperienceRows:
             for start in range(0, len(wanted), _PAGE):
                 some = experiences.c.id.in_(wanted[start : start + _PAGE])
                 rows = connection.execute(select(experiences).where(_of(workspace), some))
-                found |= {row.experience.id: row for row in self._readable(rows.mappings())}
+                found |= {row.experience.id: row for row in self._form.readable(rows.mappings())}
         return found
 
     def last_of(self, workspace: str | None, project: str) -> Experience | None:
@@ -196,7 +190,7 @@ class ExperienceRows:
         asked = theirs.order_by(experiences.c.ts.desc(), experiences.c.change.desc()).limit(1)
         with self.database.begin(read_only=True) as connection:
             rows = list(connection.execute(asked).mappings())
-        return next((each.experience for each in self._readable(rows)), None)
+        return next((each.experience for each in self._form.readable(rows)), None)
 
     def all(self, workspace: str | None) -> Iterator[Stored]:
         """Every row of a workspace, a page at a time, by its id.
@@ -206,7 +200,7 @@ class ExperienceRows:
         """
         asked = select(experiences).where(_of(workspace)).order_by(experiences.c.id).limit(_PAGE)
         for rows in self._pages(asked):
-            yield from self._readable(rows)
+            yield from self._form.readable(rows)
 
     def number(self, workspace: str | None) -> int:
         """How many rows a workspace has.
@@ -248,7 +242,7 @@ class ExperienceRows:
         asked = lacking.order_by(newest).limit(most)
         with self.database.begin(read_only=True) as connection:
             rows = list(connection.execute(asked).mappings())
-        return list(self._readable(rows))
+        return list(self._form.readable(rows))
 
     def number_not_embedded(self, embedder: str) -> int:
         """How many rows have no vector of this embedder.
@@ -287,7 +281,7 @@ class ExperienceRows:
             told = [
                 {
                     "of": key,
-                    "with_": None if vector is None else self._packed(key, vector),
+                    "with_": None if vector is None else self._form.packed(key, vector),
                     "at": change,
                 }
                 for key, vector in sorted(vectors, key=lambda each: each[0])
@@ -343,46 +337,6 @@ class ExperienceRows:
                 return
             last = rows[-1]["id"]
             yield rows
-
-    def _readable(self, rows: Iterable[RowMapping]) -> Iterator[Stored]:
-        for row in rows:
-            try:
-                yield self._stored(row)
-            except ValueError:
-                self.unreadable += 1
-
-    def _row(
-        self, experience: Experience, vector: Vector | None, embedder: str | None
-    ) -> dict[str, Any]:
-        row = {name: getattr(experience, _FIELD_OF.get(name, name)) for name in _COLUMNS}
-        said = experience.to_dict()
-        body = written({name: said[name] for name in _IN_BODY})
-        return row | {
-            "task_key": task_key(experience.task_description),
-            "body": self._packer.pack(experience.id.bytes, body),
-            "embedder": embedder,
-            "vector": None if vector is None else self._packed(experience.id, vector),
-        }
-
-    def _stored(self, row: RowMapping) -> Stored:
-        said = read_back(self._packer.unpack(row["id"].bytes, row["body"]))
-        # A mapping of a row has the names of the columns in SQL.
-        named = {_FIELD_OF.get(name, name): row[experiences.c[name].name] for name in _COLUMNS}
-        vector = row["vector"]
-        return Stored(
-            checked({**said, **named}),
-            None if vector is None else self._unpacked(row["id"], vector),
-            row["embedder"],
-            row["change"],
-        )
-
-    def _packed(self, key: UUID, vector: Vector) -> bytes:
-        # Half precision moves a cosine by less than a thousandth, and is half as large.
-        return self._packer.pack(key.bytes, vector.astype(np.float16).tobytes())
-
-    def _unpacked(self, key: UUID, packed: bytes) -> Vector:
-        body = self._packer.unpack(key.bytes, packed)
-        return np.frombuffer(body, np.float16).astype(np.float32)
 
 
 def _of(workspace: str | None) -> ColumnElement[bool]:

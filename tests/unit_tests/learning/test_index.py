@@ -65,8 +65,9 @@ def finds(learning: Learning, number: int, **said: Any) -> bool:
     return bool(found) and found[0].experience.task_description == task
 
 
-def indexed(place: Place) -> set[str]:
-    index = ChromaIndex(place, "llmops_langchain.HashedEmbeddings:hashed-words-1;dimensions=64")
+def indexed(database: Database, place: Place) -> set[str]:
+    embedder = "llmops_langchain.HashedEmbeddings:hashed-words-1;dimensions=64"
+    index = ChromaIndex(place, ExperienceRows(database).identity(), embedder)
     try:
         return {str(each) for each in index.ids()}
     finally:
@@ -90,14 +91,14 @@ def test_the_index_keeps_workspaces_apart(learning) -> None:
     assert not finds(learning, NUMBER, workspace="acme")
 
 
-def test_forgetting_takes_vectors_out_of_the_index(learning, place) -> None:
+def test_forgetting_takes_vectors_out_of_the_index(learning, database, place) -> None:
     learn(learning, *range(10))
     learn(learning, *range(10, 20), project_id="q")
     learning.flush()
     assert learning.forget(project_id="p") == 10
     assert not finds(learning, 0)
     learning.close()
-    assert len(indexed(place)) == 10
+    assert len(indexed(database, place)) == 10
 
 
 def test_rows_that_went_while_nobody_indexed_go_too(database, place) -> None:
@@ -112,7 +113,7 @@ def test_rows_that_went_while_nobody_indexed_go_too(database, place) -> None:
     again.flush()
     assert again.rebuild(verify=True).right
     again.close()
-    assert len(indexed(place)) == 1
+    assert len(indexed(database, place)) == 1
 
 
 @pytest.mark.parametrize("harm", ["gone", "garbage", "torn"])
@@ -156,7 +157,23 @@ def test_another_embedder_has_an_index_of_its_own(database, place) -> None:
     assert other.rebuild().embedded == NUMBER
     assert all(finds(other, number) for number in range(NUMBER))
     other.close()
-    assert indexed(place) == set()
+    assert indexed(database, place) == set()
+
+
+def test_databases_that_share_a_place_leave_each_other_alone(database, place, tmp_path) -> None:
+    first = learning_of(database, place)
+    learn(first, *range(10))
+    first.flush()
+    first.close()
+    with Database(f"sqlite:///{tmp_path}/other.db") as other:
+        second = learning_of(other, place)
+        learn(second, *range(4))
+        second.forget(project_id="p")
+        learn(second, *range(5))
+        second.flush()
+        second.close()
+        assert len(indexed(other, place)) == 5
+    assert len(indexed(database, place)) == 10
 
 
 def test_it_is_not_opened_before_it_is_worth_it(database, place) -> None:
