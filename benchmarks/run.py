@@ -1,13 +1,18 @@
-"""Run every script in turn and write what they found into `README.md`, in about a minute.
+"""Run every script in turn and write what they found into `README.md`.
 
-Nothing else should run meanwhile. With `--quick` the sizes are small, and the page is printed.
+Nothing else should run meanwhile. With `--quick` the sizes are small, and the page is printed. With
+names of scripts only those run, and the page keeps what it says of the others:
+
+    python benchmarks/run.py learning_speed.py
 """
 
 import os
 import platform
+import re
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +36,10 @@ SCRIPTS = (
     "counting.py",
     "history.py",
     "routing.py",
+    "learning_similar.py",
+    "learning_success.py",
+    "learning_patterns.py",
+    "learning_speed.py",
     "prices.py",
     "handler.py",
     "budgets.py",
@@ -48,37 +57,69 @@ LIBRARIES = (
     "SQLAlchemy",
     "genai-prices",
     "tiktoken",
+    "chromadb",
     "pydantic",
 )
 
 
 def main() -> None:
     """Everything, or nothing: a script that fails leaves the page as it was."""
-    outputs = [run(script) for script in SCRIPTS]
-    page = figures(outputs)
+    chosen = tuple(each for each in SCRIPTS if each in sys.argv[1:]) or SCRIPTS
+    outputs = {script: run(script) for script in chosen}
+    path = HERE / "README.md"
+    page = path.read_text("utf-8")
     if QUICK:
-        print(page)
+        print(figures(outputs))
+    elif chosen == SCRIPTS:
+        path.write_text(replaced(page, figures(outputs)), "utf-8")
     else:
-        path = HERE / "README.md"
-        path.write_text(replaced(path.read_text("utf-8"), page), "utf-8")
+        path.write_text(renewed(page, outputs), "utf-8")
 
 
 def run(script: str) -> str:
     """What a script prints, in a process of its own."""
     print(f"{script} …", file=sys.stderr, flush=True)
     # What peers warn of is not ours to print.
-    command = [sys.executable, "-W", "ignore", str(HERE / script), *sys.argv[1:]]
+    options = ["--quick"] if QUICK else []
+    command = [sys.executable, "-W", "ignore", str(HERE / script), *options]
     return subprocess.run(command, stdout=subprocess.PIPE, check=True, encoding="utf-8").stdout
 
 
-def figures(outputs: list[str]) -> str:
+def figures(outputs: Mapping[str, str]) -> str:
     """The claims of all scripts in one table, then the tables of each."""
-    claims, details = [], []
-    for script, output in zip(SCRIPTS, outputs, strict=True):
-        claims += [line for line in output.splitlines() if line.startswith(f"| `{script}` |")]
-        details.append(f"## {script}\n\n{output.split('### Claims of')[0].strip()}\n")
+    claims = [line for script in outputs for line in claims_of(script, outputs[script])]
+    details = [section(script, output) for script, output in outputs.items()]
     header = [f"| {' | '.join(CLAIMS_HEADER)} |", f"|{' --- |' * len(CLAIMS_HEADER)}"]
     return "\n".join([f"{where()}\n", "## Claims\n", *header, *claims, "", *details])
+
+
+def claims_of(script: str, output: str) -> list[str]:
+    """The lines that state what a script claims."""
+    return [line for line in output.splitlines() if line.startswith(f"| `{script}` |")]
+
+
+def section(script: str, output: str) -> str:
+    """What a script found."""
+    return f"## {script}\n\n{output.split('### Claims of', maxsplit=1)[0].strip()}\n"
+
+
+def renewed(page: str, outputs: Mapping[str, str]) -> str:
+    """The page with other figures of some scripts, and the rest as it was."""
+    _, _, rest = page.partition(BEGIN)
+    old, _, _ = rest.partition(END)
+    top, *sections = re.split(r"^(?=## )", old.strip(), flags=re.MULTILINE)
+    kept = {each.split("\n", 1)[0].removeprefix("## "): each.strip() for each in sections}
+    header, claims = kept["Claims"].split("\n\n", 1)[1].split("\n")[:2], []
+    for script in SCRIPTS:
+        told = outputs.get(script, kept["Claims"])
+        claims += claims_of(script, told)
+        if script in outputs:
+            kept[script] = section(script, outputs[script]).strip()
+    again = f"Since then again: {', '.join(f'`{name}`' for name in outputs)}, {where()}"
+    first = top.split("\n\nSince then again:")[0].strip()
+    parts = [kept[script] for script in SCRIPTS if script in kept]
+    claimed = "\n".join(["## Claims\n", *header, *claims])
+    return replaced(page, "\n\n".join([first, again, claimed, *parts, ""]))
 
 
 def where() -> str:

@@ -55,12 +55,13 @@ def demo(
         Path | None, typer.Option(help="Another local model than SmolLM2-135M-Instruct.")
     ] = None,
 ) -> None:
-    """Run a support desk through cache, window, budget and router; print what they saved.
+    """Run a support desk through cache, window, budget, router and learning; print what they saved.
 
     Without `--model` it needs no key and no network: a small model runs on this machine.
     """
     from llmops_langchain import LLMOps
     from llmops_langchain.cli.budgeted import ask_within_a_budget
+    from llmops_langchain.cli.learned import learn_from_runs
     from llmops_langchain.cli.remembered import ask_what_was_said_long_ago
     from llmops_langchain.cli.reworded import ask_in_other_words
     from llmops_langchain.cli.routed import ask_through_a_router
@@ -76,6 +77,7 @@ def demo(
             told |= ask_within_a_budget(ops, chat, run)
             told |= ask_what_was_said_long_ago(ops, chat, run)
             told |= ask_through_a_router(ops, chat, run)
+            told |= learn_from_runs(ops, chat, run)
         event = Event(
             name=DEMO_RUN,
             ts=system_clock(),

@@ -26,6 +26,7 @@ _TOLD_BY_THE_RUN = {
     "Calls at once with a budget": "budget",
     "A fact of long ago, small window": "remembered",
     "Questions by a router of two": "routed",
+    "Learnt from runs, by itself": "learnt",
 }
 """Rows that the run's event tells in its tags."""
 

@@ -30,8 +30,8 @@ class Lessons(NamedTuple):
 
     text: str = ""
     """Empty if there is nothing to say."""
-    lines: tuple[str, ...] = ()
-    """Its lessons, each once."""
+    told: tuple[str, ...] = ()
+    """Its lessons, each once, without their evidence."""
 
 
 def lessons_of(
@@ -50,40 +50,45 @@ def lessons_of(
         matches: Similar experiences, the best first.
         max_tokens: Tokens of the whole text.
         count: Counts tokens; by default four characters are one.
-        shown: Lines that are known already.
+        shown: Lessons that were told already.
 
     Example:
         >>> lessons_of([])
-        Lessons(text='', lines=())
+        Lessons(text='', told=())
     """
     counted = count or _estimated
     left = max_tokens - counted(f"{_HEADER}\n{_END}")
-    lines: list[str] = []
-    for line in _lines(matches):
+    told: dict[str, str] = {}
+    for lesson, runs in _by_lesson(matches).items():
+        line = f"- {lesson} ({_went(runs)})"
         tokens = counted(f"\n{line}")
-        if line not in lines and line not in shown and tokens <= left:
-            lines.append(line)
+        if lesson not in shown and tokens <= left:
+            told[lesson] = line
             left -= tokens
-    if not lines:
+    if not told:
         return Lessons()
-    return Lessons("\n".join((_HEADER, *lines, _END)), tuple(lines))
+    return Lessons("\n".join((_HEADER, *told.values(), _END)), tuple(told))
 
 
-def _lines(matches: Sequence[Match]) -> list[str]:
-    return [
-        f"- {_plain(lesson)} ({_went(match)})"
-        for match in matches
-        for lesson in match.experience.lessons
-    ]
+def _by_lesson(matches: Sequence[Match]) -> dict[str, list[Match]]:
+    """The runs that each lesson comes from, the best match's lessons first."""
+    runs: dict[str, list[Match]] = {}
+    for match in matches:
+        for lesson in dict.fromkeys(map(_plain, match.experience.lessons)):
+            if lesson:
+                runs.setdefault(lesson, []).append(match)
+    return runs
 
 
-def _went(match: Match) -> str:
+def _went(runs: Sequence[Match]) -> str:
     """The evidence of a lesson: how the runs went that it comes from."""
-    if match.count > 1:
-        return f"{match.successes} of {match.count} such runs succeeded"
-    if match.experience.success:
+    count, successes = sum(run.count for run in runs), sum(run.successes for run in runs)
+    if count > 1:
+        return f"{successes} of {count} such runs succeeded"
+    (run,) = runs
+    if run.experience.success:
         return "that run succeeded"
-    failure = match.experience.failure
+    failure = run.experience.failure
     return f"that run failed: {_plain(failure)}" if failure else "that run failed"
 
 

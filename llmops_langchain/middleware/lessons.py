@@ -29,7 +29,7 @@ __all__ = ["LessonsMiddleware", "LessonsState"]
 _KEY = "llmops_lessons"
 
 Shown = Mapping[str, Mapping[str, Any]]
-"""By the id of a human message: the text that goes with it, and its lines."""
+"""By the id of a human message: the text that goes with it, and the lessons in it."""
 
 
 class LessonsState(AgentState[Any]):
@@ -105,7 +105,7 @@ class LessonsMiddleware(AgentMiddleware[Any, Any, Any]):
             return None
         if not found.text:
             return None
-        return {_KEY: {**shown, question.id: {"text": found.text, "lines": list(found.lines)}}}
+        return {_KEY: {**shown, question.id: {"text": found.text, "told": list(found.told)}}}
 
     @override
     async def abefore_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:
@@ -138,7 +138,7 @@ class LessonsMiddleware(AgentMiddleware[Any, Any, Any]):
             min_score=self._min_score,
             workspace=scope_of({}).workspace,
         )
-        known = {line for each in shown.values() for line in each["lines"]}
+        known = {lesson for each in shown.values() for lesson in each["told"]}
         return lessons_of(matches, max_tokens=self._max_tokens, count=self._count, shown=known)
 
 

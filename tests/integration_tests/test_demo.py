@@ -74,6 +74,12 @@ def test_a_router_asks_the_cheap_one_what_is_easy_and_survives_its_outage(output
     assert told == "3 cheap, 1 dear; an outage: dear"
 
 
+def test_runs_are_learnt_from_and_tell_what_to_expect(outputs: list[str]) -> None:
+    told = table(outputs[0])["Learnt from runs, by itself"]
+    assert re.fullmatch(r"6 runs, [0-6] of them good; the next: \d+%", told)
+    assert "Learnt from 6 calls" in outputs[0]
+
+
 def test_the_demo_states_its_prices(outputs: list[str]) -> None:
     told = " ".join(outputs[0].split())
     assert "Priced like gpt-4o-mini: $0.15 a million tokens in, $0.60 out." in told

@@ -10,6 +10,8 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 _OTHERS = {
     "evidence_curve.py",
+    "learning_issues.py",
+    "make_learning_weights.py",
     "make_lexicon.py",
     "measuring.py",
     "routing_curves.py",
