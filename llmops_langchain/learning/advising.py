@@ -10,6 +10,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from llmops_langchain.learning.columns import highest
 from llmops_langchain.learning.contrasts import Contrast, Runs, contrasts
 from llmops_langchain.learning.experience import Experience
 from llmops_langchain.learning.mirror import Asked, Mirror
@@ -58,7 +59,7 @@ def nearest(mirror: Mirror, asked: Asked) -> list[tuple[UUID, float]]:
     if not len(mirror):
         return []
     alike = similarity(mirror.evidence(asked))
-    order = np.argsort(-alike, kind="stable")[:_MOST]
+    order = highest(alike, _MOST)
     return [(mirror.ids[at], float(alike[at])) for at in order.tolist() if alike[at] >= _LIKE]
 
 

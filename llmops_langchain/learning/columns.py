@@ -7,9 +7,23 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Codes", "Column", "Metrics"]
+__all__ = ["Codes", "Column", "Metrics", "highest"]
 
 T = TypeVar("T", bound=Hashable)
+
+
+def highest(values: NDArray[np.float64], k: int) -> NDArray[np.intp]:
+    """The places of the `k` largest numbers, the largest first.
+
+    Example:
+        >>> highest(np.array([0.2, 0.9, 0.5]), 2).tolist()
+        [1, 2]
+    """
+    if k >= len(values):
+        return np.argsort(-values, kind="stable")
+    some = np.argpartition(-values, k)[:k]
+    found: NDArray[np.intp] = some[np.lexsort((some, -values[some]))]
+    return found
 
 
 class Column:

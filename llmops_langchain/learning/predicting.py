@@ -7,6 +7,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from llmops_langchain.learning.columns import highest
 from llmops_langchain.learning.effort import effort_of, effort_weights
 from llmops_langchain.learning.filters import Filter
 from llmops_langchain.learning.mirror import Asked, Evidence, Mirror
@@ -142,7 +143,7 @@ def estimated(mirror: Mirror, asked: Asked, metric: str, filter_: Filter) -> Est
     ranks = np.argsort(np.argsort(ages, kind="stable"), kind="stable").astype(np.float64)
     weights = effort_weights(similarity(evidence)[places], ranks)
     found = effort_of(values, weights)
-    best = np.argsort(-weights, kind="stable")[:_SHOWN]
+    best = highest(weights, _SHOWN)
     return Estimate(
         metric=metric,
         value=found.value,
@@ -180,7 +181,7 @@ def _configurations(mirror: Mirror, by: By) -> tuple[NDArray[np.int64], int | No
 def _risks(
     mirror: Mirror, places: NDArray[np.intp], likeness: Floats, success: Floats
 ) -> tuple[Risk, ...]:
-    near = np.argsort(-likeness, kind="stable")[:_LOOKED_AT]
+    near = highest(likeness, _LOOKED_AT)
     near = near[likeness[near] >= _LIKE]
     failures = mirror.column("failure")[places[near]]
     total = float(likeness[near].sum())

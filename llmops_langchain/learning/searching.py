@@ -6,6 +6,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from llmops_langchain.learning.columns import highest
 from llmops_langchain.learning.filters import Filter
 from llmops_langchain.learning.mirror import Asked, Evidence, Mirror
 from llmops_langchain.learning.ranking import fused
@@ -91,7 +92,7 @@ def _firsts(scores: Floats, groups: NDArray[np.int64], ages: Floats, k: int) -> 
     """The newest run of each of the `k` best groups."""
     best_of = np.full(int(groups.max()) + 1, -1.0)
     np.maximum.at(best_of, groups, scores)
-    chosen = np.argsort(-best_of, kind="stable")[:k]
+    chosen = highest(best_of, k)
     chosen = chosen[best_of[chosen] >= 0.0]
     found = []
     for group in chosen:
