@@ -41,7 +41,7 @@ Rows = NDArray[np.intp]
 DATA = Path(__file__).parents[2] / "shared/data"
 DOCS = Path(__file__).parents[1] / "docs"
 SIZES = (10, 30, 100, 300)
-DRAWS, EACH = sized(80, quick=2), 10
+DRAWS, EACH = sized(200, quick=2), 10
 ASKED = sized(800, quick=20)
 BESIDE = 190
 PEERS = ("ours", "base rate", "five nearest", "logistic regression")

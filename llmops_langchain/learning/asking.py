@@ -190,6 +190,20 @@ class Asks:
         runs = [(found[run_id].experience, weight) for run_id, weight in near if run_id in found]
         return suggestions(runs, project_id)[:k]
 
+    def warm(self, *, workspace: str | None = None) -> int:
+        """Read a workspace's experiences into memory now, not in the first search; how many.
+
+        Args:
+            workspace: Whose; by default the one that `track` names.
+
+        Raises:
+            StorageError: If the database cannot be read.
+        """
+        if self._rows is None:
+            return 0
+        with self._mirrors.of(workspace or current_scope().workspace) as mirror:
+            return len(mirror)
+
     def stats(self, *, workspace: str | None = None) -> LearningStats:
         """What was learnt, in figures.
 
@@ -210,7 +224,12 @@ class Asks:
                 indexed=self._indexer.is_open,
             )
 
+    def _begin(self) -> None:
+        """Start the thread that indexes, if there is one to start."""
+        raise NotImplementedError
+
     def _asked(self, task: str, stack: tuple[str, ...]) -> Asked:
+        self._begin()
         return Asked(task, self._embedder.vector(task), stack)
 
     def _asking(

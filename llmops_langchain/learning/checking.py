@@ -19,7 +19,10 @@ MOST_TASK = 100_000
 """Characters of a task that are kept; of a longer one the begin and the end."""
 
 _MOST_LESSON, _MOST_NAME = 2_000, 200
-"""Characters of a lesson and of a name that are kept."""
+"""Characters of a lesson, and of the name of a tool, a step or a part of a stack that are kept."""
+
+_LONGEST_ID = 300
+"""Characters of what says whose a run was: cut off, two of them might become one."""
 
 _MOST_OF_EACH = 64
 """Lessons, tools, steps, names of a stack, or metrics of one experience."""
@@ -121,7 +124,15 @@ def _task(_: str, value: object) -> str:
 def _name(name: str, value: object) -> str:
     # Ids are numbers in many apps.
     given = str(value) if isinstance(value, int | UUID) and not isinstance(value, bool) else value
-    return _text(name, given)[:_MOST_NAME]
+    text = _text(name, given)
+    if len(text) > _LONGEST_ID:
+        msg = f"`{name}` has at most {_LONGEST_ID} characters, got {len(text)}"
+        raise ConfigurationError(msg)
+    return text
+
+
+def _word(name: str, value: object) -> str:
+    return _text(name, value)[:_MOST_NAME]
 
 
 def _names(name: str, value: object) -> tuple[str, ...]:
@@ -206,6 +217,8 @@ _BY_NAME: dict[str, Callable[[str, Any], Any]] = {
     "patterns": _names,
     "tools": _names,
     "steps": _steps,
+    "model": _word,
+    "failure": _word,
 }
 _FIELDS = {each.name: _BY_NAME.get(each.name, _name) for each in fields(Experience)}
 _NEEDED = frozenset(("id", "ts", "project_id", "task_description", "success"))

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from langchain_core.embeddings import Embeddings
+from typing_extensions import override
 
 from llmops_langchain.clock import Clock, system_clock
 from llmops_langchain.embeddings import default_embeddings
@@ -172,13 +173,13 @@ class Learning(Twins):
             "lessons": lessons,
             "patterns": patterns,
             "model": model,
-            "agent": agent or scope.agent,
+            "agent": agent or scope.agent or None,
             "tools": tools,
             "steps": steps,
             "failure": failure,
-            "workspace": workspace or scope.workspace,
-            "user": user or scope.user,
-            "thread": thread or scope.thread,
+            "workspace": workspace or scope.workspace or None,
+            "user": user or scope.user or None,
+            "thread": thread or scope.thread or None,
             "run_id": run_id,
             "ts": ts,
         }
@@ -201,9 +202,10 @@ class Learning(Twins):
             StorageError: If the database cannot take them; those before may be kept.
         """
         scope, waiting, number = current_scope(), list[Experience](), 0
+        names = ("workspace", "user", "agent", "thread")
+        of_scope = {name: getattr(scope, name) or None for name in names}
         for said in runs:
-            of_scope = {"workspace": scope.workspace, "user": scope.user, "agent": scope.agent}
-            waiting.append(self._experience({**of_scope, "thread": scope.thread, **said}))
+            waiting.append(self._experience(of_scope | dict(said)))
             number += 1
             if len(waiting) >= _BATCH:
                 self._keep(waiting)
@@ -377,8 +379,8 @@ class Learning(Twins):
         self._begin()
         return len(learnt)
 
+    @override
     def _begin(self) -> None:
-        """Start the thread, if there is one to start."""
         if self._watch is not None or self._interval is None or self._closed:
             return
         with self._beginning:

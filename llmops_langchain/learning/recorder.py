@@ -111,6 +111,8 @@ class ExperienceRecorder(BaseCallbackHandler):
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until what has ended is learnt; whether it is, within so many seconds."""
+        if threading.current_thread() is self._thread:
+            return False  # a judge that flushes would wait for itself
         waiting = self._waiting
         with waiting.all_tasks_done:
             return waiting.all_tasks_done.wait_for(lambda: not waiting.unfinished_tasks, timeout)

@@ -16,6 +16,7 @@ from typing_extensions import override
 from llmops_langchain.errors import StorageError
 from llmops_langchain.learning.experience import Match
 from llmops_langchain.learning.learning import Learning
+from llmops_langchain.wrapping.scoping import scope_of
 
 __all__ = ["LearningRetriever"]
 
@@ -86,6 +87,7 @@ class LearningRetriever(BaseRetriever):
                 outcome_weight=self.outcome_weight if outcome_weight is None else outcome_weight,
                 half_life=self.half_life if half_life is None else half_life,
                 min_score=self.min_score if min_score is None else min_score,
+                workspace=scope_of(run_manager.metadata).workspace,
             )
         except StorageError as error:
             self._tell(error)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
 from langchain_core.messages import BaseMessage, HumanMessage
-from langchain_core.runnables.config import run_in_executor
+from langchain_core.runnables.config import ensure_config, run_in_executor
 from typing_extensions import override
 
 from llmops_langchain.errors import MissingExtraError
@@ -136,7 +136,7 @@ class LessonsMiddleware(AgentMiddleware[Any, Any, Any]):
             self._k,
             filter=self._filter,
             min_score=self._min_score,
-            workspace=scope_of({}).workspace,
+            workspace=scope_of(ensure_config().get("metadata") or {}).workspace,
         )
         known = {lesson for each in shown.values() for lesson in each["told"]}
         return lessons_of(matches, max_tokens=self._max_tokens, count=self._count, shown=known)

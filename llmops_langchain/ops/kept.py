@@ -13,6 +13,9 @@ from llmops_langchain.storage.kept import Subject
 
 __all__ = ["Kept"]
 
+_PATIENCE = 30.0
+"""Seconds that a flush waits for judges and writers of a recorder."""
+
 
 class Kept:
     """The part of `LLMOps` that looks after what is stored."""
@@ -26,7 +29,7 @@ class Kept:
         Raises:
             StorageError: If the database cannot take it; the events stay in the journal.
         """
-        self._parts.learning.settle()
+        self._parts.learning.settle(_PATIENCE)
         self._parts.ledger.flush()
 
     async def aflush(self) -> None:

@@ -267,6 +267,8 @@ def test_wrong_lines_are_counted_and_named(learning) -> None:
         ({"ts": -1.0}, "ts"),
         ({"ts": float("inf")}, "ts"),
         ({"run_id": "no uuid"}, "run_id"),
+        ({"workspace": "w" * 301}, "workspace"),
+        ({"user": "u" * 301}, "user"),
     ],
 )
 def test_wrong_input_is_refused_and_named(in_memory, wrong, word) -> None:
@@ -298,7 +300,7 @@ def test_wrong_questions_are_refused(in_memory, wrong) -> None:
 def test_strange_and_huge_texts_are_kept(learning) -> None:
     strange = "a\0b \ud800 \U0001f600 ﷽"
     learn(learning, strange, lessons=["\ud800"], tech_stack=["Größe"])
-    learn(learning, "x" * 300_000, project_id="p" * 1_000)
+    learn(learning, "x" * 300_000, failure="f" * 1_000)
     assert len(learning.similar(strange)) == 2
     longest = max(tasks(learning.similar("x")), key=len)
     assert 100_000 <= len(longest) < 100_010
@@ -409,6 +411,11 @@ def test_many_are_learnt_in_a_few_transactions(learning) -> None:
     assert learning.learn_many(iter(runs)) == 1_100
     stats = learning.stats()
     assert (stats.experiences, stats.in_memory, stats.projects) == (1_100, 1_100, 1_100)
+
+
+def test_a_workspace_can_be_read_ahead(learning) -> None:
+    learn(learning, workspace="acme")
+    assert (learning.warm(), learning.warm(workspace="acme")) == (0, 1)
 
 
 def test_the_figures_are_told(learning) -> None:

@@ -112,3 +112,6 @@ def test_it_finds_the_workspace_of_the_call(ops) -> None:
     retriever = ops.retriever()
     with ops.track(workspace="acme"):
         assert retriever.invoke(LOGIN) == []
+        assert retriever.invoke(LOGIN, {"metadata": {"workspace": "other"}}) == []
+    assert retriever.invoke(LOGIN, {"metadata": {"workspace": "acme"}}) == []
+    assert len(retriever.invoke(LOGIN)) == 5
