@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from measuring import CLAIMS_HEADER, QUICK
@@ -124,10 +124,18 @@ def renewed(page: str, outputs: Mapping[str, str]) -> str:
 
 def where() -> str:
     """When, and on what."""
-    versions = [f"{name} {version(name)}" for name in LIBRARIES]
+    versions = list(filter(None, map(_known, LIBRARIES)))
     python = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
     machine = f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}"
     return f"{datetime.now(UTC):%Y-%m-%d}, {machine}, {python}, {', '.join(versions)}."
+
+
+def _known(library: str) -> str | None:
+    """Its version; `None` if it is missing, as the peers of scripts that do not run may be."""
+    try:
+        return f"{library} {version(library)}"
+    except PackageNotFoundError:
+        return None
 
 
 def replaced(page: str, new: str) -> str:
