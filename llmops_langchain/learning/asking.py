@@ -4,14 +4,17 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
+
 from llmops_langchain.clock import Clock
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.learning.advising import Suggestion, nearest, suggestions
 from llmops_langchain.learning.checking import stack_of, text_of
 from llmops_langchain.learning.embedder import Embedder
-from llmops_langchain.learning.experience import Match
+from llmops_langchain.learning.experience import Experience, Match
 from llmops_langchain.learning.filters import Filter, filter_of
 from llmops_langchain.learning.indexing import Indexer
+from llmops_langchain.learning.mining import Candidate, mined
 from llmops_langchain.learning.mirror import Asked, Mirror
 from llmops_langchain.learning.mirrors import Mirrors
 from llmops_langchain.learning.predicting import By, Estimate, Prediction, estimated, predicted
@@ -23,6 +26,9 @@ from llmops_langchain.ledger import current_scope
 __all__ = ["Asks"]
 
 T = TypeVar("T")
+
+_READ = 5_000
+"""Newest experiences that are looked through for kinds of work."""
 
 
 class Asks:
@@ -189,6 +195,38 @@ class Asks:
         found = self._rows.found(whose, [run_id for run_id, _ in near])
         runs = [(found[run_id].experience, weight) for run_id, weight in near if run_id in found]
         return suggestions(runs, project_id)[:k]
+
+    def candidates(
+        self, *, most: int = 10, workspace: str | None = None
+    ) -> list[tuple[Candidate, list[Experience]]]:
+        """Kinds of work that come up again and again and that no pattern names yet.
+
+        A human decides what is one: `patterns.extended({candidate.name: {"phrases": […]}})`.
+
+        Args:
+            most: How many at most, the largest first.
+            workspace: Whose; by default the one that `track` names.
+
+        Returns:
+            Each with experiences from its middle.
+
+        Raises:
+            StorageError: If the database does not answer.
+        """
+        if self._rows is None:
+            return []
+        newest = self._rows.newest(workspace or current_scope().workspace, 0, _READ)
+        told = {row.experience.task_description: row for row in newest if row.vector is not None}
+        rows = [row for row in told.values() if row.embedder == self._embedder.name]
+        if not rows:
+            return []
+        found = mined(
+            [row.experience.task_description for row in rows],
+            np.array([row.vector for row in rows]),
+            [bool(row.experience.patterns) for row in rows],
+            most=most,
+        )
+        return [(each, [rows[at].experience for at in each.examples]) for each in found]
 
     def warm(self, *, workspace: str | None = None) -> int:
         """Read a workspace's experiences into memory now, not in the first search; how many.

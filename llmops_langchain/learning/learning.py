@@ -372,9 +372,11 @@ class Learning(Twins):
     def _keep(self, learnt: Sequence[Experience]) -> int:
         if self._rows is None or not learnt:
             return len(learnt)
-        vectors = self._embedder.vectors([each.task_description for each in learnt])
-        embedder = None if vectors is None else self._embedder.name
-        self._rows.write(learnt, vectors or [None] * len(learnt), embedder)
+        tasks = list(dict.fromkeys(each.task_description for each in learnt))
+        made = self._embedder.vectors(tasks)
+        embedder = None if made is None else self._embedder.name
+        vectors = dict(zip(tasks, made or [], strict=False))
+        self._rows.write(learnt, [vectors.get(each.task_description) for each in learnt], embedder)
         self._mirrors.told()
         self._begin()
         return len(learnt)

@@ -413,6 +413,17 @@ def test_many_are_learnt_in_a_few_transactions(learning) -> None:
     assert (stats.experiences, stats.in_memory, stats.projects) == (1_100, 1_100, 1_100)
 
 
+def test_what_comes_up_again_is_a_candidate_for_a_pattern(in_memory) -> None:
+    assert in_memory.candidates() == []
+    for number in range(12):
+        learn(in_memory, f"Translate chapter {number} of the manual into Danish")
+        learn(in_memory, f"Water plant {number} in the greenhouse")
+    found = in_memory.candidates()
+    words = {word for candidate, _ in found for word in candidate.words}
+    assert all(examples for _, examples in found)
+    assert words & {"translate", "danish", "manual", "chapter", "greenhouse", "water", "plant"}
+
+
 def test_a_workspace_can_be_read_ahead(learning) -> None:
     learn(learning, workspace="acme")
     assert (learning.warm(), learning.warm(workspace="acme")) == (0, 1)
