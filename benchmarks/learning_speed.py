@@ -1,10 +1,9 @@
 """How long does it take to learn, to find what is similar, and to predict?
 
-A workspace of 1,000, 20,000 and 100,000 experiences of sixty words each, made of random words as
+A workspace of 1,000 and of 20,000 experiences of sixty words each, made of random words as
 frequent as words of a language are, on an SQLite file. Every question is new; each is asked with
 a filter, then what to expect of it. The peer is Chroma asked for the same vectors with the same
-filter in the same run: it names rows, and predicts nothing. Of 100,000 the newest 50,000 are in
-memory, and Chroma names candidates among all.
+filter in the same run: it names rows, and predicts nothing.
 
     python benchmarks/learning_speed.py
 """
@@ -23,7 +22,7 @@ from measuring import Claim, print_claims, print_table, sized
 from llmops_langchain import LLMOps, Settings
 from llmops_langchain.embeddings import WordLlamaEmbeddings
 
-SIZES = sized((1_000, 20_000, 100_000), quick=(50,))
+SIZES = sized((1_000, 20_000), quick=(50,))
 QUESTIONS, LEARNT = sized(200, quick=5), sized(300, quick=5)
 WORDS, LENGTH = 20_000, 60
 STACKS = (("react", "fastapi"), ("vue", "django"), ("go",), ("react", "stripe"), ())
