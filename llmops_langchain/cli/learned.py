@@ -11,7 +11,7 @@ __all__ = ["learn_from_runs"]
 
 _CARDS = ("fern", "cactus", "orchid", "basil", "ivy", "olive tree")
 _NEXT = "Write one line for the card of a lemon tree"
-_WORDS = 30
+_WORDS = 25
 """A card has room for no more."""
 
 _LESSON = "Keep a card to {words} words."
