@@ -4,13 +4,14 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import convert_to_messages
 from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphBubbleUp
 
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.graph.reading import of_caller, read
 from llmops_langchain.learning import Learning
 from llmops_langchain.learning.finished import asked_in
+from llmops_langchain.learning.judged import Verdict, fields_of
 from llmops_langchain.learning.lessons import lessons_of
 from llmops_langchain.wrapping.scoping import scope_of
 
@@ -49,10 +50,10 @@ def lessons_node(
     """
 
     def lessons(state: Any, config: RunnableConfig) -> dict[str, Any]:
-        task = _task(state, task_key, messages_key)
-        if not task.strip():
-            return {output_key: ""}
         try:
+            task = _task(state, task_key, messages_key)
+            if not task.strip():
+                return {output_key: ""}
             matches = learning.similar(
                 task,
                 tech_stack,
@@ -72,7 +73,7 @@ def lessons_node(
 def learn_node(
     learning: Learning,
     *,
-    judge: Callable[[Any], Any] | None = None,
+    judge: Callable[[Any], Verdict] | None = None,
     success_key: str = "success",
     task_key: str | None = None,
     messages_key: str = "messages",
@@ -86,8 +87,9 @@ def learn_node(
 
     Args:
         learning: Learns: `ops.learning`.
-        judge: Says of a state whether it is a success, or `None` if nobody knows; without one
-            `success_key` does.
+        judge: Says of a state whether it is a success: `True` or `False`, 0 to 1, fields of an
+            experience, or `None` if nobody knows. It may `interrupt`, to ask a human. Without one
+            `success_key` says so.
         success_key: Where the state says so.
         task_key: Where it keeps the task; by default it is the last human message.
         messages_key: Where it keeps the conversation.
@@ -104,23 +106,25 @@ def learn_node(
 
     def learn(state: Any, config: RunnableConfig) -> dict[str, Any]:
         try:
-            success = read(state, success_key) if judge is None else judge(state)
+            verdict = read(state, success_key) if judge is None else judge(state)
             task = _task(state, task_key, messages_key)
-            if success is None or not task.strip():
+            if verdict is None or not task.strip():
                 return {}
             scope = scope_of(of_caller(config))
-            learning.learn(
-                project_id=scope.project or "default",
-                task_description=task,
-                success=success,
-                tech_stack=tech_stack,
-                lessons=(read(state, lessons_key) if lessons_key else None) or (),
-                metrics=(read(state, metrics_key) if metrics_key else None) or {},
-                agent=scope.agent,
-                workspace=scope.workspace,
-                user=scope.user,
-                thread=scope.thread,
-            )
+            told: dict[str, Any] = {
+                "project_id": scope.project or "default",
+                "task_description": task,
+                "tech_stack": tech_stack,
+                "lessons": (read(state, lessons_key) if lessons_key else None) or (),
+                "metrics": (read(state, metrics_key) if metrics_key else None) or {},
+                "agent": scope.agent,
+                "workspace": scope.workspace,
+                "user": scope.user,
+                "thread": scope.thread,
+            }
+            learning.learn(**(told | fields_of(verdict)))
+        except GraphBubbleUp:  # a judge that asks a human
+            raise
         except Exception as error:  # noqa: BLE001 - help that fails does not break the graph
             logger.warning("a run was not learnt: %s", type(error).__name__)
         return {}
@@ -131,4 +135,4 @@ def learn_node(
 def _task(state: Any, task_key: str | None, messages_key: str) -> str:
     if task_key is not None:
         return str(read(state, task_key) or "")
-    return asked_in(convert_to_messages(read(state, messages_key) or []))
+    return asked_in(read(state, messages_key))

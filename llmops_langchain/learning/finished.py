@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, convert_to_messages
 
 from llmops_langchain.ledger import Scope
 
@@ -58,26 +59,29 @@ def _text(given: Any, names: tuple[str, ...], *, human: bool) -> str:
         return given
     if isinstance(given, BaseMessage):
         return given.text
-    if isinstance(given, Mapping):
-        found = next((given[name] for name in names if given.get(name)), None)
-        return "" if found is None or isinstance(found, Mapping) else _text(found, (), human=human)
     if hasattr(given, "to_messages"):  # a prompt value
         return _of_messages(given.to_messages(), human=human)
-    if isinstance(given, Sequence) and not isinstance(given, bytes):
-        return _of_messages(given, human=human)
-    return ""
+    if isinstance(given, Sequence):
+        return "" if isinstance(given, bytes) else _of_messages(given, human=human)
+    # The state of a graph may be an object.
+    read = given.get if isinstance(given, Mapping) else partial(getattr, given)
+    found = next((value for name in names if (value := read(name, None))), None)
+    return "" if found is None or isinstance(found, Mapping) else _text(found, (), human=human)
 
 
 def _of_messages(messages: Sequence[Any], *, human: bool) -> str:
     for each in reversed(messages):
-        if isinstance(each, BaseMessage):
-            if not human or each.type == "human":
-                return each.text
-        elif isinstance(each, str):
+        if isinstance(each, str):
             return each
-        elif isinstance(each, Sequence) and len(each) == 2:  # noqa: PLR2004 - role and content
-            if not human or each[0] in ("user", "human"):
-                return str(each[1])
-        elif isinstance(each, Mapping) and (not human or each.get("role") in ("user", "human")):
-            return str(each.get("content", ""))
+        message = _message(each)
+        if message is not None and (not human or message.type == "human"):
+            return message.text
     return ""
+
+
+def _message(given: Any) -> BaseMessage | None:
+    """What is written as LangChain allows it: a pair, a mapping; its text is without its images."""
+    try:
+        return convert_to_messages([given])[0]
+    except (KeyError, NotImplementedError, TypeError, ValueError):
+        return None

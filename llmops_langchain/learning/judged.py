@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from langchain_core.language_models import BaseChatModel
 
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.learning.failures import category_of
 from llmops_langchain.learning.finished import FinishedRun
 
-__all__ = ["Judge", "Verdict", "Writer", "experience_of", "lessons_by"]
+__all__ = ["Judge", "Verdict", "Writer", "experience_of", "fields_of", "lessons_by"]
 
 Verdict = bool | float | Mapping[str, Any] | None
 """Success, or how good it was (0 to 1, a success from .5 on); fields of an experience, `success`
@@ -52,10 +53,7 @@ def experience_of(
     verdict = run.error is None if judge is None else judge(run)
     if verdict is None or not run.task.strip():
         return None
-    said = dict(verdict) if isinstance(verdict, Mapping) else {"success": _is_good(verdict)}
-    if "success" not in said:
-        msg = f"a judge that gives fields must give `success`, got {sorted(said)}"
-        raise ConfigurationError(msg)
+    said = fields_of(verdict)
     told: dict[str, Any] = {
         "project_id": run.scope.project or "default",
         "task_description": run.task,
@@ -73,6 +71,23 @@ def experience_of(
     if writer is not None and "lessons" not in said:
         told["lessons"] = _written(writer, run)
     return told | said
+
+
+def fields_of(verdict: object) -> dict[str, Any]:
+    """What a verdict says, as fields of an experience.
+
+    Raises:
+        ConfigurationError: If it is no verdict.
+
+    Example:
+        >>> fields_of(0.7)
+        {'success': True}
+    """
+    said = dict(verdict) if isinstance(verdict, Mapping) else {"success": _is_good(verdict)}
+    if "success" not in said:
+        msg = f"a judge that gives fields must give `success`, got {sorted(said)}"
+        raise ConfigurationError(msg)
+    return said
 
 
 def lessons_by(model: BaseChatModel) -> Writer:
@@ -94,6 +109,8 @@ def lessons_by(model: BaseChatModel) -> Writer:
 
 
 def _is_good(verdict: object) -> bool:
+    if isinstance(verdict, np.generic):  # of a metric that was computed with arrays
+        verdict = verdict.item()
     if isinstance(verdict, bool):
         return verdict
     if isinstance(verdict, int | float) and 0 <= verdict <= 1:

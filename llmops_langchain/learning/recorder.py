@@ -9,6 +9,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -34,6 +35,10 @@ _MOST_RUNS, _MOST_INNER = 1_000, 10_000
 _PATIENCE = 30.0
 """Seconds that the end of the interpreter waits for what is still to be learnt."""
 
+_judging = ContextVar("llmops_judging", default=False)
+"""Whether a judge or a writer is at work: what they ask a model is no run to learn from, or a model
+that carries a recorder and is its judge too would be judged for ever."""
+
 _INNER = ("__start__", "__end__", "LangGraph")
 
 
@@ -53,7 +58,8 @@ class ExperienceRecorder(BaseCallbackHandler):
     Use it as `config={"callbacks": [ops.recorder()]}`. Runs inside a run are part of it. Who it is
     learnt for is what `ops.track` and the metadata say. The app does not wait: a judge, a writer
     and the database have a thread of their own, and what is too much for it (`most_waiting`) is
-    counted in `dropped`. A run that was cancelled, or that pauses for a human, is not learnt.
+    counted in `dropped`. A run that was cancelled, or that pauses for a human, is not learnt, nor
+    is what a judge or a writer asks a model.
 
     Args:
         learning: Learns.
@@ -106,7 +112,7 @@ class ExperienceRecorder(BaseCallbackHandler):
         self._runs: OrderedDict[UUID, RunningRun] = OrderedDict()
         self._of: dict[UUID, RunningRun] = {}
         self._changing = threading.RLock()
-        self._waiting: queue.Queue[FinishedRun] = queue.Queue(self._most)
+        self._waiting: _Waiting = queue.Queue(self._most)
         self._thread: threading.Thread | None = None
 
     def flush(self, timeout: float | None = None) -> bool:
@@ -225,7 +231,7 @@ class ExperienceRecorder(BaseCallbackHandler):
                     run.inner.add(run_id)
                     self._of[run_id] = run
                 return run
-            return self._begin_root(run_id, given, metadata or {})
+            return None if _judging.get() else self._begin_root(run_id, given, metadata or {})
 
     def _begin_root(self, run_id: UUID, given: Any, metadata: dict[str, Any]) -> RunningRun | None:
         try:
@@ -268,7 +274,7 @@ class ExperienceRecorder(BaseCallbackHandler):
 
     def _learn_later(self, run: FinishedRun) -> None:
         try:
-            self._waiting.put_nowait(run)
+            self._waiting.put_nowait((self, run))
         except queue.Full as error:
             self._drop("too many runs wait to be learnt", error)
             return
@@ -279,12 +285,15 @@ class ExperienceRecorder(BaseCallbackHandler):
 
     def learn_now(self, run: FinishedRun) -> None:
         """Judge a run and learn from it; what goes wrong is logged once and counted."""
+        judging = _judging.set(True)
         try:
             told = experience_of(run, self._judge, self._writer)
             if told is not None:
                 self._learning.learn(**{"tech_stack": self._stack} | told)
         except Exception as error:  # noqa: BLE001 - a judge's or a driver's: the app goes on
             self._drop("a run was not learnt", error)
+        finally:
+            _judging.reset(judging)
 
     def _drop(self, what: str, error: Exception) -> None:
         self.dropped += 1
@@ -294,13 +303,14 @@ class ExperienceRecorder(BaseCallbackHandler):
             logger.warning("%s: %s", what, type(error).__name__)
 
 
-def _started(recorder: ExperienceRecorder, waiting: "queue.Queue[FinishedRun]") -> threading.Thread:
+_Waiting = queue.Queue[tuple[ExperienceRecorder, FinishedRun] | None]
+"""A run that waits keeps its recorder: an app may hold it no longer than its own call."""
+
+
+def _started(recorder: ExperienceRecorder, waiting: _Waiting) -> threading.Thread:
     """A thread that learns what waits, for as long as the recorder is there."""
-    seen = weakref.ref(recorder)
     weakref.finalize(recorder, _wake, waiting).atexit = False
-    thread = threading.Thread(
-        target=_learn, args=(seen, waiting), name="llmops-recorder", daemon=True
-    )
+    thread = threading.Thread(target=_learn, args=(waiting,), name="llmops-recorder", daemon=True)
     thread.start()
     _working.add(recorder)
     return thread
@@ -315,22 +325,18 @@ def _flush_recorders() -> None:
         recorder.flush(_PATIENCE)
 
 
-def _wake(waiting: "queue.Queue[Any]") -> None:
+def _wake(waiting: _Waiting) -> None:
     with suppress(queue.Full):
         waiting.put_nowait(None)
 
 
-def _learn(seen: "weakref.ref[ExperienceRecorder]", waiting: "queue.Queue[Any]") -> None:
-    while True:
-        run = waiting.get()
-        recorder = seen()
-        if recorder is None:
-            return
+def _learn(waiting: _Waiting) -> None:
+    while (waits := waiting.get()) is not None:
+        recorder, run = waits
         try:
-            if run is not None:
-                recorder.learn_now(run)
+            recorder.learn_now(run)
         finally:
-            del recorder
+            del waits, recorder, run
             waiting.task_done()
 
 

@@ -43,9 +43,9 @@ class LessonsMiddleware(AgentMiddleware[Any, Any, Any]):
 
     They stand behind the last human message, in a block that says they are records and no
     instructions. The state's messages, the system prompt and the tools stay as they are. In later
-    turns the same text stands at the same place, so that each prompt goes on as the one before
-    and the provider's prompt cache stays warm. Lessons that a thread was shown are not shown
-    again. What fails shows no lessons and breaks nothing.
+    turns of a thread that a checkpointer keeps, the same text stands at the same place, so that
+    each prompt goes on as the one before and the provider's prompt cache stays warm. Lessons that
+    a thread was shown are not shown again. What fails shows no lessons and breaks nothing.
 
     Put it before the middleware of the context window, which counts what is sent.
 
@@ -102,10 +102,11 @@ class LessonsMiddleware(AgentMiddleware[Any, Any, Any]):
             found = self._lessons(question.text, shown)
         except Exception as error:  # noqa: BLE001 - help that fails does not break the run
             self._alarm.failed("no lessons were found", error)
-            return None
-        if not found.text:
-            return None
-        return {_KEY: {**shown, question.id: {"text": found.text, "told": list(found.told)}}}
+            found = Lessons()
+        # Also that there are none is decided once: found later, they would change an old prompt.
+        there = {each.id for each in state["messages"]}
+        kept = {each: told for each, told in shown.items() if each in there}
+        return {_KEY: {**kept, question.id: {"text": found.text, "told": list(found.told)}}}
 
     @override
     async def abefore_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:
@@ -150,10 +151,11 @@ def _question(messages: Sequence[BaseMessage]) -> HumanMessage | None:
 def _with_lessons(request: ModelRequest[Any]) -> ModelRequest[Any]:
     """The request with each lesson at its place, in copies of the messages."""
     shown: Shown = request.state.get(_KEY) or {}  # type: ignore[assignment]  # of our schema
-    if not shown:
+    texts = {each: told["text"] for each, told in shown.items() if told["text"]}
+    if not texts:
         return request
     messages: list[Any] = [
-        _added(each, told["text"]) if (told := shown.get(each.id or "")) else each
+        _added(each, text) if (text := texts.get(each.id or "")) else each
         for each in request.messages
     ]
     return request.override(messages=messages)

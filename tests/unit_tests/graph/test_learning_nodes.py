@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command, interrupt
 
 from llmops_langchain import ConfigurationError, LLMOps, StorageError, learn_node
 
@@ -27,13 +29,13 @@ def ops() -> Iterator[LLMOps]:
         yield ops
 
 
-def graph(*nodes: Any) -> Any:
+def graph(*nodes: Any, **options: Any) -> Any:
     made, previous = StateGraph(State), START
     for place, node in enumerate(nodes):
         made.add_node(f"node{place}", node)
         made.add_edge(previous, f"node{place}")
         previous = f"node{place}"
-    return made.compile()
+    return made.compile(**options)
 
 
 def asked(**said: Any) -> dict[str, Any]:
@@ -72,6 +74,33 @@ def test_what_nobody_judges_is_not_learnt(ops) -> None:
     made = graph(ops.learn_node())
     made.invoke(asked())
     graph(ops.learn_node(judge=lambda _: None)).invoke(asked(success=True))
+    assert ops.learning.stats().experiences == 0
+
+
+@pytest.mark.parametrize(
+    ("verdict", "success"), [(0.7, True), (0.2, False), ({"success": True, "model": "m"}, True)]
+)
+def test_a_judge_says_what_a_recorders_may(ops, verdict, success) -> None:
+    graph(ops.learn_node(judge=lambda _: verdict)).invoke(asked())
+    (match,) = ops.learning.similar(TASK)
+    assert match.experience.success is success
+
+
+def test_a_judge_may_ask_a_human(ops) -> None:
+    node = ops.learn_node(judge=lambda _: interrupt("Did it work?"))
+    made, config = graph(node, checkpointer=InMemorySaver()), {"configurable": {"thread_id": "t"}}
+    assert "__interrupt__" in made.invoke(asked(), config)
+    assert ops.learning.stats().experiences == 0
+    made.invoke(Command(resume=True), config)
+    (match,) = ops.learning.similar(TASK)
+    assert match.experience.success
+
+
+@pytest.mark.parametrize("messages", [7, None, [object()], [("stranger", TASK)]])
+def test_a_state_without_a_task_has_no_lessons(ops, messages) -> None:
+    state = {"messages": messages, "success": True}
+    assert ops.lessons_node()(state, {}) == {"lessons": ""}
+    assert ops.learn_node()(state, {}) == {}
     assert ops.learning.stats().experiences == 0
 
 

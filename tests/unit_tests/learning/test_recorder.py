@@ -1,11 +1,14 @@
 """Runs that end become experiences, behind the app's back and never in its way."""
 
 import asyncio
+import gc
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.language_models import FakeListChatModel, FakeListLLM
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
@@ -20,7 +23,16 @@ from langgraph.types import Command, interrupt
 from llmops_langchain import Experience, FinishedRun, LLMOps
 
 TASK = "Find the cheapest train to Bergen"
+IMAGE = {"type": "image", "base64": "iVBORw0KGgo=", "mime_type": "image/png"}
 USAGE = {"input_tokens": 30, "output_tokens": 12, "total_tokens": 42}
+
+
+@dataclass(kw_only=True)
+class State:
+    """Of a graph whose state is an object."""
+
+    question: str = ""
+    messages: list[Any] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -101,7 +113,16 @@ def test_what_raises_failed_by_its_category(ops) -> None:
 
 @pytest.mark.parametrize(
     ("verdict", "success"),
-    [(True, True), (False, False), (0.5, True), (0.49, False), (1, True), ({"success": 0}, False)],
+    [
+        (True, True),
+        (False, False),
+        (0.5, True),
+        (0.49, False),
+        (1, True),
+        (np.float32(0.9), True),
+        (np.bool_(0), False),
+        ({"success": 0}, False),
+    ],
 )
 def test_a_judge_says_how_it_went(ops, verdict, success) -> None:
     seen: list[FinishedRun] = []
@@ -259,6 +280,33 @@ def test_a_model_writes_lessons_and_is_not_learnt_from(ops) -> None:
     assert run.lessons == ("Ask the railway.", "Compare two days.", "c")
 
 
+def test_what_waits_is_learnt_though_nobody_holds_the_recorder(ops) -> None:
+    may_go_on = threading.Event()
+
+    def ask(number: int) -> None:
+        recorder = ops.recorder(lambda _: may_go_on.wait(30))
+        for each in range(number):
+            model().invoke(f"{TASK} {each}", {"callbacks": [recorder]})
+
+    ask(3)
+    gc.collect()
+    (thread,) = (each for each in threading.enumerate() if each.name == "llmops-recorder")
+    may_go_on.set()
+    thread.join(30)  # nobody holds the recorder now: its thread ends
+    assert not thread.is_alive()
+    assert ops.learning.stats().experiences == 3
+
+
+@pytest.mark.parametrize("role", ["judge", "writer"])
+def test_a_model_may_carry_the_recorder_that_asks_it(ops, role) -> None:
+    asked = FakeListChatModel(responses=["Ask the railway."])
+    options = {"judge": lambda run: bool(asked.invoke(run.task).text), "writer": asked}
+    recorder = ops.recorder(**{role: options[role]})
+    asked.callbacks = [recorder]
+    asked.invoke(TASK)
+    assert len(learnt(ops)) == 1
+
+
 def test_a_writer_that_fails_costs_the_lessons_alone(ops) -> None:
     def writer(_: FinishedRun) -> list[str]:
         raise ConnectionError
@@ -293,6 +341,12 @@ def test_a_run_without_a_task_is_not_learnt(ops) -> None:
         {"messages": [("system", "Be brief."), ("user", TASK)]},
         {"messages": [{"role": "user", "content": TASK}]},
         {"messages": TASK},
+        {"messages": [{"type": "human", "content": TASK}, {"type": "ai", "content": "Hm."}]},
+        {"messages": [("user", [{"type": "text", "text": TASK}, IMAGE])]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": TASK}, IMAGE]}]},
+        {"messages": [("user", TASK), ("stranger", "Hello")]},
+        State(question=TASK),
+        State(messages=[HumanMessage(TASK)]),
         {"input": TASK},
         {"question": TASK, "context": "much"},
         HumanMessage(TASK),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -106,6 +106,31 @@ def test_in_later_turns_each_prompt_goes_on_as_the_one_before(ops) -> None:
     assert third[: len(second)] == second
     assert "Call the carrier." in second[-1]
     assert third[-1] == REFUND  # it was told already
+
+
+def test_a_prompt_that_was_sent_without_lessons_stays_without(ops) -> None:
+    model = Watched()
+    made = agent(model, ops.lessons(), checkpointer=InMemorySaver())
+    config = {"configurable": {"thread_id": "t"}}
+    made.invoke({"messages": [("user", PARCEL)]}, config)
+    learn(ops, PARCEL, "Call the carrier.")
+    made.invoke({"messages": [("assistant", "The carrier has called.")]}, config)
+    first, second = map(texts, model.prompts)
+    assert first == [PARCEL]
+    assert second[: len(first)] == first
+
+
+def test_lessons_go_with_the_message_that_they_belong_to(ops) -> None:
+    made = agent(Watched(), ops.lessons(), checkpointer=InMemorySaver())
+    config = {"configurable": {"thread_id": "t"}}
+    learn(ops, PARCEL, "Call the carrier.")
+    for question in (REFUND, PARCEL):
+        made.invoke({"messages": [("user", question)]}, config)
+        state = made.get_state(config).values
+        gone = [RemoveMessage(each.id) for each in state["messages"]]
+        made.update_state(config, {"messages": gone})
+    (kept,) = state["llmops_lessons"].values()
+    assert kept["told"] == ["Call the carrier."]
 
 
 def test_without_lessons_the_request_is_sent_as_it_is(ops) -> None:
