@@ -135,7 +135,7 @@ def chroma(random: np.random.Generator, words: Any, size: int, folder: str) -> d
         found = collection.query(query_embeddings=[vector], n_results=5, where=dict(WANTED))
         spent.append(perf_counter() - started)
         assert len(found["ids"][0]) == 5
-    client.close()  # type: ignore[attr-defined]
+    client.close()  # type: ignore[attr-defined]  # of all of its clients
     return {
         "Chroma's query with the filter, p50": percentile(spent, 50),
         "Chroma's query with the filter, p95": percentile(spent, 95),

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from measuring import QUICK, Claim, print_claims, print_table, sized
 from numpy.typing import NDArray
-from routing_curves import Field, _axes, _dots, _line, _paper, _text
+from routing_curves import Field, axes, dots, drawn_line, paper, words_at
 from tradeoff import LEFT, WIDTH
 
 from llmops_langchain.embeddings import default_embeddings, unit
@@ -288,14 +288,14 @@ def drawn_reliability(points: list[tuple[Floats, Floats]]) -> str:
     fifths = {f"{percent} %": percent / 100 for percent in range(0, 101, 20)}
     x, y = where.at((1.0, 1.0))
     parts = [
-        *_axes(where, fifths, fifths, "predicted chance", "share that succeeded"),
-        _line(where, [(0.0, 0.0), (1.0, 1.0)], "other", dashed=True),
-        _line(where, shown, "ours"),
-        *_dots(where, shown, "ours-fill"),
-        _text(x + 12, y + 4, "as predicted", "text other-fill"),
-        _text(x + 12, where.at(shown[-1])[1] + 14, "what happened", "text strong ours-fill"),
+        *axes(where, fifths, fifths, "predicted chance", "share that succeeded"),
+        drawn_line(where, [(0.0, 0.0), (1.0, 1.0)], "other", dashed=True),
+        drawn_line(where, shown, "ours"),
+        *dots(where, shown, "ours-fill"),
+        words_at(x + 12, y + 4, "as predicted", "text other-fill"),
+        words_at(x + 12, where.at(shown[-1])[1] + 14, "what happened", "text strong ours-fill"),
     ]
-    return _paper(f"Predicted and real success, {len(truth):,} runs in tenths", parts)
+    return paper(f"Predicted and real success, {len(truth):,} runs in tenths", parts)
 
 
 def drawn_curve(curves: dict[str, Floats]) -> str:
@@ -304,7 +304,7 @@ def drawn_curve(curves: dict[str, Floats]) -> str:
     where = Field(left=LEFT, width=WIDTH - LEFT - BESIDE, x=(1.0, log10(300)), y=(0.16, 0.24))
     down = {f"{brier:.2f}": brier for brier in (0.16, 0.18, 0.20, 0.22, 0.24)}
     across = {str(size): log10(size) for size in SIZES}
-    parts = list(_axes(where, across, down, "past runs", "Brier score; less is better"))
+    parts = list(axes(where, across, down, "past runs", "Brier score; less is better"))
     looks = (
         ("ours", "ours", False),
         ("base rate", "other", False),
@@ -314,11 +314,11 @@ def drawn_curve(curves: dict[str, Floats]) -> str:
         points = [(log10(size), float(each)) for size, each in zip(SIZES, mean[:, at], strict=True)]
         x, y = where.at(points[-1])
         parts += [
-            _line(where, points, colour, dashed=dashed),
-            *_dots(where, points, f"{colour}-fill"),
+            drawn_line(where, points, colour, dashed=dashed),
+            *dots(where, points, f"{colour}-fill"),
         ]
-        parts.append(_text(x + 12, y + 4, f"{label} {points[-1][1]:.3f}", f"text {colour}-fill"))
-    return _paper(f"Error of predicted success, mean of {len(curves)} sets", parts)
+        parts.append(words_at(x + 12, y + 4, f"{label} {points[-1][1]:.3f}", f"text {colour}-fill"))
+    return paper(f"Error of predicted success, mean of {len(curves)} sets", parts)
 
 
 def ranked(guesses: Floats, truth: Floats) -> float:

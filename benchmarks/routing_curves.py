@@ -9,7 +9,19 @@ import numpy as np
 from routing_data import FEW, Floats, Pair
 from tradeoff import BOTTOM, HEIGHT, LEFT, RIGHT, STYLE, TOP, WIDTH
 
-__all__ = ["COLD", "LEARNT", "Drawn", "drawn_curves", "drawn_learning"]
+__all__ = [
+    "COLD",
+    "LEARNT",
+    "Drawn",
+    "Field",
+    "axes",
+    "dots",
+    "drawn_curves",
+    "drawn_learning",
+    "drawn_line",
+    "paper",
+    "words_at",
+]
 
 Point = tuple[float, float]
 
@@ -71,7 +83,7 @@ class Field:
 def drawn_curves(told: Drawn) -> str:
     """Two models at the left, many at the right; as SVG, for light and dark pages."""
     title = "Quality against cost, on prompts that were not learnt from"
-    return _paper(title, [*_two_models(told), *_many_models(told)])
+    return paper(title, [*_two_models(told), *_many_models(told)])
 
 
 def drawn_learning(told: Drawn) -> str:
@@ -83,30 +95,30 @@ def drawn_learning(told: Drawn) -> str:
     down = {f"{apgr:.2f}": apgr for apgr in (0.5, 0.55, 0.6, 0.65, 0.7)}
     across = {f"{number:,}": place for number, place in numbers.items()}
     parts = [
-        *_axes(where, across, down, "judged prompts", "APGR; 0.5 is a draw"),
-        _line(where, [(ends[0], best), (ends[1], best)], "other", dashed=True),
-        _line(where, points, "ours"),
-        *_dots(where, points, "ours-fill"),
+        *axes(where, across, down, "judged prompts", "APGR; 0.5 is a draw"),
+        drawn_line(where, [(ends[0], best), (ends[1], best)], "other", dashed=True),
+        drawn_line(where, points, "ours"),
+        *dots(where, points, "ours-fill"),
     ]
     for height, label, kind in ((points[-1][1], "the router", "ours"), (best, name, "other")):
         x, y = where.at((ends[1], height))
-        parts.append(_text(x + 12, y - 4, label, f"text strong {kind}-fill"))
-        parts.append(_text(x + 12, y + 13, f"{height:.3f}", f"text {kind}-fill"))
-    return _paper("What judged prompts are worth: GPT-4 or Mixtral on MMLU", parts)
+        parts.append(words_at(x + 12, y - 4, label, f"text strong {kind}-fill"))
+        parts.append(words_at(x + 12, y + 13, f"{height:.3f}", f"text {kind}-fill"))
+    return paper("What judged prompts are worth: GPT-4 or Mixtral on MMLU", parts)
 
 
 def _two_models(told: Drawn) -> Iterator[str]:
     """Gain against calls, of those rankings that there are."""
     where = Field(left=LEFT, width=_half(), x=(0.0, 1.0), y=(0.0, 1.0))
     fifths = {f"{percent} %": percent / 100 for percent in range(0, 101, 20)}
-    yield from _axes(where, fifths, fifths, "share of calls to GPT-4", "share of its gain on MMLU")
+    yield from axes(where, fifths, fifths, "share of calls to GPT-4", "share of its gain on MMLU")
     shown = [(told.ranked[name], *how) for name, how in LINES.items() if name in told.ranked]
     for gained, _, colour, dashed in reversed(shown):
         shares = np.mean(gained, axis=0)
         some = np.linspace(0, len(shares) - 1, 60).astype(int)
         points = [(0.0, 0.0), *((float(at + 1) / len(shares), float(shares[at])) for at in some)]
-        yield _line(where, points, colour, dashed=dashed)
-    yield _line(where, [(0.0, 0.0), (1.0, 1.0)], "axis", dashed=True)
+        yield drawn_line(where, points, colour, dashed=dashed)
+    yield drawn_line(where, [(0.0, 0.0), (1.0, 1.0)], "axis", dashed=True)
     keys = [(label, colour, dashed) for _, label, colour, dashed in shown]
     yield from _key(where, (0.5, 0.36), [*keys, ("a random mix", "axis", True)])
 
@@ -119,16 +131,16 @@ def _many_models(told: Drawn) -> Iterator[str]:
     across = {f"{percent} %": percent / 100 for percent in range(0, 101, 20)}
     down = {f"{percent} %": percent / 100 for percent in range(50, 101, 10)}
     words = f"share of its quality, {len(single)} models"
-    yield from _axes(where, across, down, "share of the best model's cost", words)
-    yield from _dots(where, [(cost, quality) for quality, cost in single.tolist()], "other-fill")
+    yield from axes(where, across, down, "share of the best model's cost", words)
+    yield from dots(where, [(cost, quality) for quality, cost in single.tolist()], "other-fill")
     for points, colour in ((single, "other"), (routed, "ours")):
         shown = [point for point in _reached(points) if point[1] >= where.y[0]]
-        yield _line(where, shown, colour, dashed=colour == "other")
+        yield drawn_line(where, shown, colour, dashed=colour == "other")
     lines = [("the router", "ours", False), ("the best static mix", "other", True)]
     yield from _key(where, (0.42, 0.655), lines)
     x, y = where.at((0.42, 0.655))
     yield f'<circle class="other-fill" cx="{x + 12:.1f}" cy="{y + 36:.1f}" r="3.5"/>'
-    yield _text(x + 32, y + 40, "one model", "text")
+    yield words_at(x + 32, y + 40, "one model", "text")
 
 
 def _half() -> float:
@@ -153,7 +165,7 @@ def _is_under(first: Point, middle: Point, last: Point) -> bool:
     return rise <= (last[1] - first[1]) * (middle[0] - first[0])
 
 
-def _axes(
+def axes(
     where: Field, across: dict[str, float], up: dict[str, float], below: str, above: str
 ) -> Iterator[str]:
     """Grid, figures by their labels, and what they mean."""
@@ -161,15 +173,15 @@ def _axes(
     for label, place in up.items():
         x, y = where.at((where.x[0], place))
         yield f'<path class="grid" d="M{x:.1f} {y:.1f}H{right:.1f}"/>'
-        yield _text(x - 8, y + 4, label, "text quiet", anchor="end")
+        yield words_at(x - 8, y + 4, label, "text quiet", anchor="end")
     for label, place in across.items():
         x, y = where.at((place, where.y[0]))
         yield f'<path class="axis" d="M{x:.1f} {y:.1f}v5"/>'
-        yield _text(x, y + 20, label, "text quiet", anchor="middle")
+        yield words_at(x, y + 20, label, "text quiet", anchor="middle")
     x, y = where.at((where.x[0], where.y[0]))
     yield f'<path class="axis" fill="none" d="M{x:.1f} {TOP}V{y:.1f}H{right:.1f}"/>'
-    yield _text(where.left + where.width / 2, HEIGHT - 16, below, "text", anchor="middle")
-    yield _text(where.left, TOP - 8, above, "text quiet")
+    yield words_at(where.left + where.width / 2, HEIGHT - 16, below, "text", anchor="middle")
+    yield words_at(where.left, TOP - 8, above, "text quiet")
 
 
 def _key(where: Field, corner: Point, lines: Sequence[tuple[str, str, bool]]) -> Iterator[str]:
@@ -178,17 +190,19 @@ def _key(where: Field, corner: Point, lines: Sequence[tuple[str, str, bool]]) ->
     for at, (label, colour, dashed) in enumerate(lines):
         yield _stroke(f"M{x:.1f} {y + 18 * at:.1f}h24", colour, dashed=dashed)
         strong = " strong" if colour == "ours" and not dashed else ""
-        yield _text(x + 32, y + 18 * at + 4, label, f"text{strong}")
+        yield words_at(x + 32, y + 18 * at + 4, label, f"text{strong}")
 
 
-def _dots(where: Field, points: Sequence[Point], colour: str) -> Iterator[str]:
+def dots(where: Field, points: Sequence[Point], colour: str) -> Iterator[str]:
+    """A dot at each point inside the field."""
     for point in points:
         x, y = where.at(point)
         if where.left <= x <= where.left + where.width and TOP <= y <= HEIGHT - BOTTOM:
             yield f'<circle class="{colour}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>'
 
 
-def _line(where: Field, points: Sequence[Point], colour: str, *, dashed: bool = False) -> str:
+def drawn_line(where: Field, points: Sequence[Point], colour: str, *, dashed: bool = False) -> str:
+    """A line through points."""
     places = (where.at(point) for point in points)
     return _stroke("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places), colour, dashed=dashed)
 
@@ -198,16 +212,18 @@ def _stroke(path: str, colour: str, *, dashed: bool) -> str:
     return f'<path class="{colour}" fill="none" stroke-width="2.2"{dash} d="{path}"/>'
 
 
-def _text(x: float, y: float, words: str, kind: str, *, anchor: str = "start") -> str:
+def words_at(x: float, y: float, words: str, kind: str, *, anchor: str = "start") -> str:
+    """Words at a place."""
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{words}</text>'
 
 
-def _paper(title: str, parts: Sequence[str]) -> str:
+def paper(title: str, parts: Sequence[str]) -> str:
+    """A whole picture."""
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
         f"<title>{title}</title>",
         f"<style>{STYLE}</style>",
         f'<rect class="paper" width="{WIDTH}" height="{HEIGHT}" rx="8"/>',
-        _text(LEFT, 28, title, "text title"),
+        words_at(LEFT, 28, title, "text title"),
     )
     return "\n".join((*head, *parts, "</svg>")) + "\n"

@@ -115,11 +115,12 @@ def renewed(page: str, outputs: Mapping[str, str]) -> str:
         claims += claims_of(script, told)
         if script in outputs:
             kept[script] = section(script, outputs[script]).strip()
+    first, *earlier = top.strip().split("\n\n")
+    still = [line for line in earlier if set(re.findall(r"`(.+?)`", line)) - outputs.keys()]
     again = f"Since then again: {', '.join(f'`{name}`' for name in outputs)}, {where()}"
-    first = top.split("\n\nSince then again:")[0].strip()
     parts = [kept[script] for script in SCRIPTS if script in kept]
     claimed = "\n".join(["## Claims\n", *header, *claims])
-    return replaced(page, "\n\n".join([first, again, claimed, *parts, ""]))
+    return replaced(page, "\n\n".join([first, *still, again, claimed, *parts, ""]))
 
 
 def where() -> str:

@@ -14,7 +14,7 @@ from langchain_core.messages import (
     messages_from_dict,
 )
 from langchain_core.outputs import ChatGeneration, LLMResult
-from sqlalchemy import ColumnElement, Insert, bindparam, or_, select
+from sqlalchemy import Insert, bindparam, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from llmops_langchain.clock import Clock, system_clock
@@ -191,7 +191,9 @@ class Contents:
                 self._characters = sum(each.size for each in self._waiting)
                 self._characters += sum(each.size for each in self._ready)
                 dropped = before - len(self._waiting) - len(self._ready)
-            return dropped + sweep(self._database, swept(contents.c.event_id, *_of(whom)))
+            return dropped + sweep(
+                self._database, swept(contents.c.event_id, *whom.rows_of(contents))
+            )
 
     def _add(
         self, event: Event, prompt: Sequence[BaseMessage] | str, result: LLMResult | None
@@ -243,11 +245,6 @@ def _insert(*, is_sqlite: bool) -> Insert:
     into: Callable[[Any], sqlite.Insert] | Callable[[Any], postgresql.Insert]
     into = sqlite.insert if is_sqlite else postgresql.insert
     return into(contents).on_conflict_do_nothing(index_elements=["event_id"])
-
-
-def _of(whom: Subject) -> list[ColumnElement[bool]]:
-    named = {"user": whom.user, "thread": whom.thread, "workspace": whom.workspace}
-    return [contents.c[column] == value for column, value in named.items() if value is not None]
 
 
 def _is_of(whom: Subject, event: Event) -> bool:

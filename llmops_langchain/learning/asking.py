@@ -23,12 +23,17 @@ from llmops_langchain.learning.searching import Wish, best
 from llmops_langchain.learning.stats import LearningStats, stats_of
 from llmops_langchain.ledger import current_scope
 
-__all__ = ["Asks"]
+__all__ = ["Asks", "tenant"]
 
 T = TypeVar("T")
 
 _READ = 5_000
 """Newest experiences that are looked through for kinds of work."""
+
+
+def tenant(workspace: str | None) -> str | None:
+    """Whose experiences are meant: of the workspace that is named, else of the one of `track`."""
+    return workspace or current_scope().workspace
 
 
 class Asks:
@@ -79,7 +84,7 @@ class Asks:
         task, stack = text_of(task), stack_of(tech_stack or ())
         if self._rows is None:
             return []
-        whose = workspace or current_scope().workspace
+        whose = tenant(workspace)
         asked = self._asked(task, stack)
         with self._mirrors.of(whose, asked.vector) as mirror:
             hits = best(mirror, asked, wish, self._clock())
@@ -182,7 +187,7 @@ class Asks:
             raise ConfigurationError(msg)
         if self._rows is None:
             return []
-        whose = workspace or current_scope().workspace
+        whose = tenant(workspace)
         if task is None:
             last = self._rows.last_of(whose, str(project_id))
             if last is None:
@@ -215,7 +220,7 @@ class Asks:
         """
         if self._rows is None:
             return []
-        newest = self._rows.newest(workspace or current_scope().workspace, 0, _READ)
+        newest = self._rows.newest(tenant(workspace), 0, _READ)
         told = {row.experience.task_description: row for row in newest if row.vector is not None}
         rows = [row for row in told.values() if row.embedder == self._embedder.name]
         if not rows:
@@ -239,7 +244,7 @@ class Asks:
         """
         if self._rows is None:
             return 0
-        with self._mirrors.of(workspace or current_scope().workspace) as mirror:
+        with self._mirrors.of(tenant(workspace)) as mirror:
             return len(mirror)
 
     def stats(self, *, workspace: str | None = None) -> LearningStats:
@@ -253,7 +258,7 @@ class Asks:
         """
         if self._rows is None:
             return LearningStats()
-        whose = workspace or current_scope().workspace
+        whose = tenant(workspace)
         with self._mirrors.of(whose) as mirror:
             return stats_of(
                 mirror,
@@ -282,5 +287,5 @@ class Asks:
         if self._rows is None:
             return answer(Mirror(None), Asked(asked_task, None, stack))
         asked = self._asked(asked_task, stack)
-        with self._mirrors.of(workspace or current_scope().workspace, asked.vector) as mirror:
+        with self._mirrors.of(tenant(workspace), asked.vector) as mirror:
             return answer(mirror, asked)

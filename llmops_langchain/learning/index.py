@@ -22,6 +22,9 @@ __all__ = ["ChromaIndex", "Place"]
 logger = logging.getLogger(__name__)
 
 _PREFIX = "llmops-experiences"
+_OURS = "experiences"
+"""The folder of the index inside the place: whatever else lies there is never deleted."""
+
 _BATCH = 1_000
 """Vectors that are sent at a time; Chroma takes 5,461."""
 
@@ -136,16 +139,17 @@ def _client(place: Place) -> "ClientAPI":
     quiet = Settings(anonymized_telemetry=False)
     if place.folder is None:
         return chromadb.HttpClient(settings=quiet, **_address(place.url or ""))
-    place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = place.folder / _OURS
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        return chromadb.PersistentClient(place.folder, settings=quiet)
+        return chromadb.PersistentClient(folder, settings=quiet)
     except Exception as error:  # noqa: BLE001 - a damaged file, in whatever words
         # The rows are the truth: what cannot be read is made anew from them.
         logger.warning("the index of experiences is made anew: %s", type(error).__name__)
-        shutil.rmtree(place.folder)
-        place.folder.mkdir(mode=0o700)
+        shutil.rmtree(folder)
+        folder.mkdir(mode=0o700)
         chromadb.api.shared_system_client.SharedSystemClient.clear_system_cache()
-        return chromadb.PersistentClient(place.folder, settings=quiet)
+        return chromadb.PersistentClient(folder, settings=quiet)
 
 
 def _address(url: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing_extensions import override
 from llmops_langchain.clock import Clock, system_clock
 from llmops_langchain.embeddings import default_embeddings
 from llmops_langchain.errors import ConfigurationError
+from llmops_langchain.learning.asking import tenant
 from llmops_langchain.learning.checking import checked, derived_id
 from llmops_langchain.learning.embedder import Embedder
 from llmops_langchain.learning.experience import Experience
@@ -242,7 +243,7 @@ class Learning(Twins):
         if whom is not None:
             touched += self._rows.forget(whom)
         if project_id is not None or ids:
-            whose = workspace or current_scope().workspace
+            whose = tenant(workspace)
             touched += self._rows.delete(whose, ids=list(ids), project=project_id)
         if touched:
             self._mirrors.clear()
@@ -265,7 +266,7 @@ class Learning(Twins):
             StorageError: If the database cannot be read.
             OSError: If the file cannot be written.
         """
-        whose = workspace or current_scope().workspace
+        whose = tenant(workspace)
         rows = () if self._rows is None else self._rows.all(whose)
         return write_lines(to, (row.experience for row in rows))
 
@@ -282,7 +283,7 @@ class Learning(Twins):
             StorageError: If the database cannot take them; those before may be kept.
             OSError: If the file cannot be read.
         """
-        whose, imported = workspace or current_scope().workspace, Imported(reasons=[])
+        whose, imported = tenant(workspace), Imported(reasons=[])
         waiting: list[Experience] = []
         for number, said in read_lines(source, imported):
             try:

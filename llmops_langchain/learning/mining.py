@@ -106,13 +106,13 @@ def mined(
 def _check(
     tasks: Sequence[str], vectors: NDArray[np.floating], explained: Sequence[bool], smallest: int
 ) -> None:
-    if vectors.ndim != 2 or not len(tasks) == len(vectors) == len(explained):  # noqa: PLR2004
+    if vectors.ndim != 2 or not len(tasks) == len(vectors) == len(explained):  # noqa: PLR2004 - rows, columns
         msg = (
             f"one vector and one `explained` for each of {len(tasks)} tasks; got vectors of shape "
             f"{vectors.shape} and {len(explained)} `explained`"
         )
         raise ConfigurationError(msg)
-    if smallest < 2:  # noqa: PLR2004
+    if smallest < 2:  # noqa: PLR2004 - one is no group
         msg = f"`smallest` must be at least 2, got {smallest!r}"
         raise ConfigurationError(msg)
 

@@ -309,11 +309,8 @@ class ExperienceRows:
 
     def forget(self, whom: Subject) -> int:
         """Delete the experiences of a person or a conversation; how many there were."""
-        named = {"user": whom.user, "thread": whom.thread, "workspace": whom.workspace}
-        theirs = [
-            experiences.c[name] == value for name, value in named.items() if value is not None
-        ]
-        return self._forgotten(sweep(self.database, swept(experiences.c.id, *theirs)))
+        theirs = swept(experiences.c.id, *whom.rows_of(experiences))
+        return self._forgotten(sweep(self.database, theirs))
 
     def maintain(self, now: float) -> Done:
         """Let go what is past its retention."""

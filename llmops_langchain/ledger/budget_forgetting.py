@@ -44,8 +44,7 @@ def _forget_names(connection: Connection, whom: Subject) -> int:
 
 
 def _is_of(about: dict[str, object], whom: Subject) -> bool:
-    named = {"user": whom.user, "thread": whom.thread, "workspace": whom.workspace}
-    return all(about.get(name) == value for name, value in named.items() if value is not None)
+    return all(about.get(name) == value for name, value in whom.named.items())
 
 
 _RENAME = (

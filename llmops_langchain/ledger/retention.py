@@ -1,6 +1,6 @@
 """Events do not stay for ever, and not with the name of a person who is to be forgotten."""
 
-from sqlalchemy import ColumnElement, Update, bindparam, func, select, update
+from sqlalchemy import Update, bindparam, func, select, update
 
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.kept import Done, Subject
@@ -62,7 +62,7 @@ class EventRows:
         return touched
 
     def _forget_some(self, whom: Subject) -> int:
-        found = select(events.c.id).where(*_of(whom)).limit(_AT_ONCE)
+        found = select(events.c.id).where(*whom.rows_of(events)).limit(_AT_ONCE)
         with self._database.begin(read_only=True) as connection:
             ids = list(connection.execute(found).scalars())
         change = _nameless(whom)
@@ -74,11 +74,6 @@ class EventRows:
     def _next_name(self, after: str) -> str | None:
         found = self._database.read_one(_NEXT_NAME, after=after)
         return None if found is None else found[0]
-
-
-def _of(whom: Subject) -> list[ColumnElement[bool]]:
-    named = {"user": whom.user, "thread": whom.thread, "workspace": whom.workspace}
-    return [events.c[column] == value for column, value in named.items() if value is not None]
 
 
 def _nameless(whom: Subject) -> Update:

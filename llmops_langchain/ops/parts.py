@@ -80,13 +80,7 @@ def made_of(
     contents = _contents(database, ledger, settings, clock=clock)
     capture = contents.capture if settings.capture_content else None
     usage = UsageCallbackHandler(ledger, prices, capture=capture, clock=clock)
-    reservations = Reservations(
-        database,
-        ledger,
-        clock=clock,
-        lease=settings.budget_lease,
-        allow_unscoped=settings.unscoped == "allow",
-    )
+    reservations = _reservations(database, ledger, settings, clock=clock)
     budgets = Budgets(database, ledger, reservations, clock=clock)
     slices = _slices(reservations, ledger, settings, clock=clock)
     chats = _chats(database, settings, clock=clock)
@@ -258,6 +252,18 @@ def _place(database: Database, settings: Settings) -> tuple[Place | None, bool]:
     if database.path is None or settings.encryption_key:
         return None, False
     return Place(folder=database.path.with_name(f"{database.path.name}-chroma")), False
+
+
+def _reservations(
+    database: Database, ledger: Ledger, settings: Settings, *, clock: Clock
+) -> Reservations:
+    return Reservations(
+        database,
+        ledger,
+        clock=clock,
+        lease=settings.budget_lease,
+        allow_unscoped=settings.unscoped == "allow",
+    )
 
 
 def _slices(

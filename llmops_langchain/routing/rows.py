@@ -193,11 +193,10 @@ class RoutingRows:
 
     def forget(self, whom: Subject) -> int:
         """Delete the decisions and outcomes of a person or a conversation; how many there were."""
-        named = {"user": whom.user, "thread": whom.thread, "workspace": whom.workspace}
         touched = 0
         for table, key in ((decisions, "id"), (outcomes, "decision_id")):
-            theirs = [table.c[name] == value for name, value in named.items() if value is not None]
-            touched += sweep(self._database, swept(table.c[key], *theirs))
+            theirs = swept(table.c[key], *whom.rows_of(table))
+            touched += sweep(self._database, theirs)
         if touched:
             self._database.write((advance(self._into), {"name": _FORGOTTEN}))
         return touched

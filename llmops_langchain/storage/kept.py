@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from sqlalchemy import ColumnElement, Table
+
 from llmops_langchain.clock import Clock
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.storage.database import Database
@@ -41,6 +43,16 @@ class Subject:
         if len(named) != 1 or not isinstance(named[0], str):
             msg = f"name either a `user` or a `thread`, got {self.user!r} and {self.thread!r}"
             raise ConfigurationError(msg)
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What rows of this subject have, by the key of its column."""
+        said = {"user": self.user, "thread": self.thread, "workspace": self.workspace}
+        return {name: value for name, value in said.items() if value is not None}
+
+    def rows_of(self, table: Table) -> list[ColumnElement[bool]]:
+        """The conditions that hold for the subject's rows of a table with these columns."""
+        return [table.c[name] == value for name, value in self.named.items()]
 
 
 class Kept(Protocol):

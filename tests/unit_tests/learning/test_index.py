@@ -122,9 +122,11 @@ def test_a_damaged_index_is_made_anew_from_the_rows(database, place, harm) -> No
     learn(first, *range(NUMBER))
     first.flush()
     first.close()
-    file = place.folder / "chroma.sqlite3"
+    file = place.folder / "experiences" / "chroma.sqlite3"
+    other = place.folder / "somebody.else"
+    other.write_text("kept")
     if harm == "gone":
-        shutil.rmtree(place.folder)
+        shutil.rmtree(file.parent)
     elif harm == "garbage":
         file.write_bytes(b"no database" * 1_000)
     else:
@@ -135,6 +137,7 @@ def test_a_damaged_index_is_made_anew_from_the_rows(database, place, harm) -> No
     assert all(finds(again, number) for number in range(NUMBER))
     assert again.rebuild(verify=True).right
     again.close()
+    assert other.read_text() == "kept"
 
 
 def test_a_rebuild_finds_and_mends_what_differs(learning, database) -> None:
@@ -236,14 +239,14 @@ def test_the_folder_lies_beside_the_database_but_not_where_texts_are_encrypted(t
     with LLMOps(url, Settings(chroma_dir=tmp_path / "own")) as ops:
         learn(ops.learning, 1)
         ops.learning.flush()
-        assert (tmp_path / "own" / "chroma.sqlite3").is_file()
+        assert (tmp_path / "own" / "experiences" / "chroma.sqlite3").is_file()
     with LLMOps(f"sqlite:///{tmp_path}/b.db") as ops:
         ops.learning.learn_many(
             {"project_id": n, "task_description": f"task {n}", "success": True}
             for n in range(1_000)
         )
         ops.learning.flush()
-        assert (tmp_path / "b.db-chroma" / "chroma.sqlite3").is_file()
+        assert (tmp_path / "b.db-chroma" / "experiences" / "chroma.sqlite3").is_file()
     keys = Settings(encryption_key=Fernet.generate_key().decode())
     with LLMOps(f"sqlite:///{tmp_path}/c.db", keys) as ops:
         ops.learning.learn_many(
