@@ -5,6 +5,12 @@ LLMOpsError
 ├── MissingExtraError          also an ImportError: an optional package is not installed
 ├── ContextWindowError         also a ValueError: what must be kept is larger than the window
 ├── NotFoundError              also a LookupError: a name or id of no stored row
+├── PermissionDeniedError      also a PermissionError: a member's role, or a key, does not allow it
+├── AuthenticationError        also a PermissionError: an API key that is no key (any more)
+├── InvitationError            also a ValueError: an invitation that is over, or somebody else's
+├── ConflictError              also a ValueError: what is there already stands against it
+│   └── LastOwnerError             a workspace would have no owner
+├── AuditError                 the audit log cannot be added to
 ├── NoCandidateError           also a LookupError: a router has no model that may be asked
 ├── BudgetError                a guarded call was refused before the model was asked
 │   ├── BudgetExceededError        the call would pass a budget
@@ -22,19 +28,25 @@ LLMOpsError
 from decimal import Decimal
 
 __all__ = [
+    "AuditError",
+    "AuthenticationError",
     "BudgetError",
     "BudgetExceededError",
     "BudgetUnavailableError",
     "ConfigurationError",
+    "ConflictError",
     "ContextWindowError",
     "DatabaseCorruptError",
     "DatabaseLockedError",
     "DatabaseReadOnlyError",
     "DatabaseUnavailableError",
+    "InvitationError",
     "LLMOpsError",
+    "LastOwnerError",
     "MissingExtraError",
     "NoCandidateError",
     "NotFoundError",
+    "PermissionDeniedError",
     "SchemaVersionError",
     "StorageError",
     "UnpricedModelError",
@@ -93,6 +105,76 @@ class ContextWindowError(LLMOpsError, ValueError):
 
 class NotFoundError(LLMOpsError, LookupError):
     """Raised when a name or an id means no stored row."""
+
+
+class PermissionDeniedError(LLMOpsError, PermissionError):
+    """Raised before anything is changed, and recorded in the audit log.
+
+    Args:
+        permission: What was asked for, such as `"members.invite"`.
+        workspace: Where.
+        role: The role of who asked; `"key"` for an API key.
+        why: What stands against it, if it is not that the role lacks the permission.
+    """
+
+    def __init__(
+        self, permission: str, *, workspace: str, role: str, why: str | None = None
+    ) -> None:
+        self.permission, self.workspace, self.role = permission, workspace, role
+        reason = why or (
+            f"{role!r} has not the permission {permission!r}: an owner or admin can change the role"
+        )
+        super().__init__(f"not allowed in workspace {workspace!r}: {reason}")
+
+
+class AuthenticationError(LLMOpsError, PermissionError):
+    """Raised for a credential that lets nobody in; `reason` is `unknown`, `expired` or `revoked`.
+
+    Only who holds the whole key learns that it has expired or was revoked.
+    """
+
+    def __init__(self, *, reason: str) -> None:
+        self.reason = reason
+        way_out = {
+            "expired": "it has expired: have it rotated",
+            "revoked": "it was revoked: have a new one made",
+        }.get(reason, "nobody has made it, or it is not whole")
+        super().__init__(f"the API key lets nobody in: {way_out}")
+
+
+class InvitationError(LLMOpsError, ValueError):
+    """Raised for an invitation that cannot be used; `reason` says why.
+
+    It is `accepted`, `declined`, `revoked`, `expired`, or `address` where somebody else than the
+    invited one holds it.
+    """
+
+    def __init__(self, *, reason: str) -> None:
+        self.reason = reason
+        said = {
+            "accepted": "was accepted already, and works once",
+            "address": "was sent to another address than yours",
+        }.get(reason, f"is {reason}" if reason == "expired" else f"was {reason}")
+        super().__init__(f"the invitation {said}: ask for a new one")
+
+
+class ConflictError(LLMOpsError, ValueError):
+    """Raised when what is there already stands against a change; nothing was changed."""
+
+
+class LastOwnerError(ConflictError):
+    """Raised when a workspace would be left without an owner; `workspace` names it."""
+
+    def __init__(self, workspace: str) -> None:
+        self.workspace = workspace
+        super().__init__(
+            f"workspace {workspace!r} would have no owner: transfer its ownership first, "
+            "or delete it"
+        )
+
+
+class AuditError(LLMOpsError):
+    """Raised when a change cannot be written to the audit log as it must be; nothing changed."""
 
 
 class NoCandidateError(LLMOpsError, LookupError):

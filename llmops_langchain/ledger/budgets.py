@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, cast
 
-from sqlalchemy import delete
+from sqlalchemy import Connection, delete
 
 from llmops_langchain.clock import Clock, system_clock
 from llmops_langchain.errors import ConfigurationError, StorageError
@@ -55,6 +55,9 @@ __all__ = ["Budgets"]
 
 logger = logging.getLogger(__name__)
 
+Also = Callable[[Connection], None]
+"""What else is to be committed with a change."""
+
 _LATEST = 7 * 86_400.0
 """Seconds that the event of a call given up may still come, from a journal."""
 
@@ -90,10 +93,14 @@ class Budgets:
         self._told: list[Callable[[BudgetAlert], None]] = []
         ledger.tell = self._tell
 
-    def set(self, budget: Budget) -> BudgetStatus:
+    def set(self, budget: Budget, *, also: Also | None = None) -> BudgetStatus:
         """Make a budget, or change the one of the same scope and period.
 
         What the scope's calls have cost since the period began counts from the start.
+
+        Args:
+            budget: What may be spent.
+            also: Done first in the same transaction; what it raises keeps the budget as it was.
 
         Raises:
             ConfigurationError: If it is no `Budget`.
@@ -105,6 +112,8 @@ class Budgets:
         self._ledger.flush()
         now = self._clock()
         with self._database.begin() as connection:
+            if also is not None:
+                also(connection)
             bump(connection)
             kept, is_new = upserted(connection, budget, now)
             window = kept.window(now)
@@ -219,10 +228,13 @@ class Budgets:
         user: str | None = None,
         agent: str | None = None,
         period: Period | None = None,
+        also: Also | None = None,
     ) -> None:
-        """Take a budget away, with what it counted; arguments and errors as for `get`."""
+        """Take a budget away, with what it counted; arguments and errors as for `get` and `set`."""
         named = (workspace, project, user, agent)
         with self._database.begin() as connection:
+            if also is not None:
+                also(connection)
             bump(connection)
             kept = the_one(connection, named, period)
             connection.execute(delete(budgets).where(budgets.c.id == kept.id))

@@ -20,10 +20,26 @@ from llmops_langchain.storage.schema.recording import (
 )
 from llmops_langchain.storage.schema.routing import decisions, outcomes, router_state
 from llmops_langchain.storage.schema.sharing import generations, leases
+from llmops_langchain.storage.schema.teams import (
+    TENANT_TABLES,
+    api_keys,
+    audit_log,
+    audit_people,
+    invitations,
+    members,
+    project_shares,
+    projects,
+    roles,
+    workspaces,
+)
 
 __all__ = [
     "SCHEMA_VERSION",
+    "TENANT_TABLES",
     "VERSION_TABLE",
+    "api_keys",
+    "audit_log",
+    "audit_people",
     "budget_alerts",
     "budget_windows",
     "budgets",
@@ -36,18 +52,24 @@ __all__ = [
     "events",
     "experiences",
     "generations",
+    "invitations",
     "leases",
+    "members",
     "messages",
     "metadata",
     "outcomes",
     "prices",
+    "project_shares",
+    "projects",
     "reservations",
+    "roles",
     "router_state",
     "semantic_vectors",
     "token_calibration",
+    "workspaces",
 ]
 
-SCHEMA_VERSION = "1.7"
+SCHEMA_VERSION = "1.8"
 """`major.minor` of the newest revision. Within a major, revisions only add nullable or defaulted
 columns and new tables, so code of an earlier minor goes on working beside newer code."""
 
