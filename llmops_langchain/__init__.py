@@ -27,19 +27,25 @@ if TYPE_CHECKING:
         UsageCallbackHandler,
     )
     from llmops_langchain.errors import (
+        AuditError,
+        AuthenticationError,
         BudgetError,
         BudgetExceededError,
         BudgetUnavailableError,
         ConfigurationError,
+        ConflictError,
         ContextWindowError,
         DatabaseCorruptError,
         DatabaseLockedError,
         DatabaseReadOnlyError,
         DatabaseUnavailableError,
+        InvitationError,
+        LastOwnerError,
         LLMOpsError,
         MissingExtraError,
         NoCandidateError,
         NotFoundError,
+        PermissionDeniedError,
         SchemaVersionError,
         StorageError,
         UnpricedModelError,
@@ -117,11 +123,37 @@ if TYPE_CHECKING:
     from llmops_langchain.settings import Settings
     from llmops_langchain.storage import Database
     from llmops_langchain.tokens import count_tokens
+    from llmops_langchain.workspaces import (
+        Actor,
+        Anchor,
+        ApiKey,
+        AuditEntry,
+        AuditFinding,
+        AuditReport,
+        Invitation,
+        Member,
+        NewApiKey,
+        NewInvitation,
+        Project,
+        Role,
+        Standing,
+        Workspace,
+        Workspaces,
+        check_permission,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Actor",
     "Analytics",
+    "Anchor",
+    "ApiKey",
+    "AuditEntry",
+    "AuditError",
+    "AuditFinding",
+    "AuditReport",
+    "AuthenticationError",
     "Budget",
     "BudgetAlert",
     "BudgetError",
@@ -137,6 +169,7 @@ __all__ = [
     "Chat",
     "Chats",
     "ConfigurationError",
+    "ConflictError",
     "Content",
     "ContextStatus",
     "ContextWindow",
@@ -159,8 +192,11 @@ __all__ = [
     "Explanation",
     "FinishedRun",
     "Imported",
+    "Invitation",
+    "InvitationError",
     "LLMOps",
     "LLMOpsError",
+    "LastOwnerError",
     "Learning",
     "LearningRetriever",
     "LearningStats",
@@ -168,23 +204,29 @@ __all__ = [
     "LessonsMiddleware",
     "Limits",
     "Match",
+    "Member",
     "MemoryStore",
     "MissingExtraError",
     "ModelChoice",
     "ModelCost",
     "ModelRouter",
     "ModelRouterMiddleware",
+    "NewApiKey",
+    "NewInvitation",
     "NoCandidateError",
     "NotFoundError",
     "OpenTelemetryExport",
     "Patterns",
+    "PermissionDeniedError",
     "Prediction",
     "PriceOverride",
+    "Project",
     "Rebuilt",
     "RedisStore",
     "Relevant",
     "ResponseCache",
     "Risk",
+    "Role",
     "RouteTaken",
     "Savings",
     "SchemaVersionError",
@@ -193,6 +235,7 @@ __all__ = [
     "Settings",
     "SqlNodeCache",
     "SqlStore",
+    "Standing",
     "StorageError",
     "StoredPrices",
     "Suggestion",
@@ -205,7 +248,10 @@ __all__ = [
     "UnscopedCallError",
     "UsageCallbackHandler",
     "WindowedChatMessageHistory",
+    "Workspace",
+    "Workspaces",
     "budget_node",
+    "check_permission",
     "count_tokens",
     "is_pinned",
     "keeps_to",
@@ -217,115 +263,56 @@ __all__ = [
 ]
 
 _HOMES = {
-    "analytics": ("Analytics", "CostReport", "ModelCost"),
-    "cache": (
-        "CacheOptions",
-        "CacheStats",
-        "Explanation",
-        "MemoryStore",
-        "RedisStore",
-        "ResponseCache",
-        "SemanticPolicy",
-        "SqlStore",
-    ),
-    "callbacks": (
-        "BudgetGate",
-        "Content",
-        "OpenTelemetryExport",
-        "TrackingMiddleware",
-        "UsageCallbackHandler",
-    ),
-    "errors": (
-        "BudgetError",
-        "BudgetExceededError",
-        "BudgetUnavailableError",
-        "ConfigurationError",
-        "ContextWindowError",
-        "DatabaseCorruptError",
-        "DatabaseLockedError",
-        "DatabaseReadOnlyError",
-        "DatabaseUnavailableError",
-        "LLMOpsError",
-        "MissingExtraError",
-        "NoCandidateError",
-        "NotFoundError",
-        "SchemaVersionError",
-        "StorageError",
-        "UnpricedModelError",
-        "UnscopedCallError",
-    ),
-    "graph": (
-        "BudgetLeft",
-        "RouteTaken",
-        "SqlNodeCache",
-        "budget_node",
-        "learn_node",
-        "lessons_node",
-        "route_node",
-    ),
-    "learning": (
-        "Estimate",
-        "Experience",
-        "ExperienceExampleSelector",
-        "ExperienceRecorder",
-        "FinishedRun",
-        "Imported",
-        "Learning",
-        "LearningRetriever",
-        "LearningStats",
-        "Match",
-        "Patterns",
-        "Prediction",
-        "Rebuilt",
-        "Risk",
-        "Suggestion",
-    ),
-    "middleware": (
-        "BudgetMiddleware",
-        "ContextWindowMiddleware",
-        "LessonsMiddleware",
-        "ModelRouterMiddleware",
-    ),
-    "ledger": (
-        "Budget",
-        "BudgetAlert",
-        "BudgetStatus",
-        "Budgets",
-        "Event",
-        "Ledger",
-        "Scope",
-        "StoredPrices",
-        "UnpricedModel",
-    ),
-    "memory": (
-        "Chat",
-        "Chats",
-        "ContextStatus",
-        "ContextWindow",
-        "EarlyCut",
-        "Relevant",
-        "Summarize",
-        "Trim",
-        "WindowedChatMessageHistory",
-        "is_pinned",
-        "pin",
-    ),
-    "models": ("PriceOverride",),
-    "ops": ("LLMOps",),
-    "routing": (
-        "Decision",
-        "Evaluation",
-        "Limits",
-        "ModelChoice",
-        "ModelRouter",
-        "Savings",
-        "Target",
-        "keeps_to",
-        "likely",
-    ),
-    "settings": ("Settings",),
-    "storage": ("Database",),
-    "tokens": ("count_tokens",),
+    home: tuple(names.split())
+    for home, names in {
+        "analytics": "Analytics CostReport ModelCost",
+        "cache": (
+            "CacheOptions CacheStats Explanation MemoryStore RedisStore ResponseCache "
+            "SemanticPolicy SqlStore"
+        ),
+        "callbacks": (
+            "BudgetGate Content OpenTelemetryExport TrackingMiddleware UsageCallbackHandler"
+        ),
+        "errors": (
+            "AuditError AuthenticationError BudgetError BudgetExceededError "
+            "BudgetUnavailableError ConfigurationError ConflictError ContextWindowError "
+            "DatabaseCorruptError DatabaseLockedError DatabaseReadOnlyError "
+            "DatabaseUnavailableError InvitationError LLMOpsError LastOwnerError "
+            "MissingExtraError NoCandidateError NotFoundError PermissionDeniedError "
+            "SchemaVersionError StorageError UnpricedModelError UnscopedCallError"
+        ),
+        "graph": (
+            "BudgetLeft RouteTaken SqlNodeCache budget_node learn_node lessons_node route_node"
+        ),
+        "learning": (
+            "Estimate Experience ExperienceExampleSelector ExperienceRecorder FinishedRun "
+            "Imported Learning LearningRetriever LearningStats Match Patterns Prediction "
+            "Rebuilt Risk Suggestion"
+        ),
+        "middleware": (
+            "BudgetMiddleware ContextWindowMiddleware LessonsMiddleware ModelRouterMiddleware"
+        ),
+        "ledger": (
+            "Budget BudgetAlert BudgetStatus Budgets Event Ledger Scope StoredPrices UnpricedModel"
+        ),
+        "memory": (
+            "Chat Chats ContextStatus ContextWindow EarlyCut Relevant Summarize Trim "
+            "WindowedChatMessageHistory is_pinned pin"
+        ),
+        "models": "PriceOverride",
+        "ops": "LLMOps",
+        "routing": (
+            "Decision Evaluation Limits ModelChoice ModelRouter Savings Target keeps_to likely"
+        ),
+        "settings": "Settings",
+        "storage": "Database",
+        "tokens": "count_tokens",
+        "workspaces": (
+            "Actor Anchor ApiKey AuditEntry AuditFinding AuditReport Invitation "
+            "Member NewApiKey NewInvitation Project Role Standing Workspace Workspaces "
+            "check_permission"
+        ),
+    }.items()
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

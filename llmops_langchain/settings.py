@@ -25,12 +25,16 @@ _POSITIVE = (
     "event_retention",
     "experience_retention",
     "history_retention",
+    "workspace_retention",
 )
 
 
 def _amounts(value: object) -> object:
     """Several amounts in one text, as the environment has them."""
     return tuple(map(str.strip, value.split(","))) if isinstance(value, str) else value
+
+
+_PLACES = ("journal_dir", "embeddings_dir", "chroma_dir", "audit_key_file", "audit_anchor_file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,14 +111,22 @@ class Settings:
     """Seconds that what was learnt of a run is kept; `None` keeps it."""
     history_retention: float | None = None
     """Seconds that a chat history is kept after its last message; `None` keeps it."""
+    workspace_retention: float = 30 * 86_400.0
+    """Seconds that a deleted workspace can be restored, before it is purged."""
+    audit_key: str | tuple[str, ...] = field(default=(), repr=False)
+    """Secrets of 32 characters or more that sign the audit log: the first signs, all verify.
+    Several as a tuple, or in one text with commas between them."""
+    audit_key_file: Path | None = None
+    """A file with these secrets, one a line, that only its owner may read."""
+    audit_anchor_file: Path | None = None
+    """A file that `ops.maintain()` adds the ends of the audit logs to, to be kept elsewhere."""
 
     def __post_init__(self) -> None:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
         for name, value in _checked(given, {name: f"`{name}`" for name in given}).items():
             object.__setattr__(self, name, value)
-        keys = self.encryption_key
-        listed = keys.split(",") if isinstance(keys, str) else keys
-        object.__setattr__(self, "encryption_key", tuple(filter(None, map(str.strip, listed))))
+        for name in ("encryption_key", "audit_key"):
+            object.__setattr__(self, name, _listed(getattr(self, name)))
         if self.capture_content and not self.encryption_key:
             msg = "`capture_content` needs an `encryption_key`: prompts and answers are text"
             raise ConfigurationError(msg)
@@ -122,7 +134,7 @@ class Settings:
             if (value := getattr(self, name)) is not None and not value > 0:
                 msg = f"`{name}` must be positive, got {value!r}"
                 raise ConfigurationError(msg)
-        for name in ("journal_dir", "embeddings_dir", "chroma_dir"):
+        for name in _PLACES:
             if (folder := getattr(self, name)) is not None:
                 object.__setattr__(self, name, folder.expanduser().absolute())
 
@@ -137,6 +149,12 @@ class Settings:
         names = {each.name: f"LLMOPS_{each.name.upper()}" for each in fields(cls)}
         found = {name: given[key] for name, key in names.items() if given.get(key)}
         return cls(**_checked(found, names))
+
+
+def _listed(secrets: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Secrets one by one, from a tuple or a text with commas."""
+    each = secrets.split(",") if isinstance(secrets, str) else secrets
+    return tuple(filter(None, map(str.strip, each)))
 
 
 def _checked(given: Mapping[str, Any], called: Mapping[str, str]) -> dict[str, Any]:

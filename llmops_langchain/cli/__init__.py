@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from llmops_langchain import __version__
-from llmops_langchain.cli import db
+from llmops_langchain.cli import audit, db
 from llmops_langchain.cli.demo import demo
 from llmops_langchain.cli.doctor import doctor
 from llmops_langchain.cli.maintain import maintain
@@ -35,6 +35,7 @@ app = typer.Typer(
     help="Cache, context window and usage accounting for LangChain and LangGraph.",
 )
 app.add_typer(db.app, name="db")
+app.add_typer(audit.app, name="audit")
 app.command()(demo)
 app.command()(report)
 app.command()(doctor)

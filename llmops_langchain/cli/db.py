@@ -11,11 +11,6 @@ __all__ = ["app"]
 app = typer.Typer(no_args_is_help=True, help="Bring the tables of a database up to date.")
 
 
-@app.callback()
-def _group() -> None:
-    """Keep `upgrade` a word of its own: Typer would drop the name of an only command."""
-
-
 @app.command()
 def upgrade(
     url: Url = "sqlite:///llmops.db",
@@ -41,3 +36,18 @@ def upgrade(
             typer.echo(database.upgrade_sql())
         else:
             typer.echo(f"The tables are of version {database.upgrade()}.")
+
+
+@app.command(name="row-security")
+def row_security(
+    role: Annotated[str, typer.Option(help="The login of the app; it must own no table.")],
+    schema: Annotated[
+        str | None,
+        typer.Option(help="PostgreSQL schema of the tables; else `LLMOPS_DB_SCHEMA`."),
+    ] = None,
+) -> None:
+    """Print SQL by which PostgreSQL shows the app one workspace at a time; run it as the owner."""
+    from llmops_langchain.settings import Settings
+    from llmops_langchain.workspaces import row_security_sql
+
+    typer.echo(row_security_sql(role, schema=schema or Settings.from_env().db_schema))

@@ -28,6 +28,7 @@ from llmops_langchain.storage.schema import (
     prices,
     reservations,
     semantic_vectors,
+    workspaces,
 )
 from llmops_langchain.tokens.vocabularies import vocabulary
 
@@ -98,6 +99,7 @@ def gathered(database: Database, settings: Settings, clock: Clock) -> Facts:
         journals_writable=folder is None or _is_writable(folder),
         left_journals=0 if folder is None else _left(folder, clock()),
         has_key=bool(settings.encryption_key),
+        has_audit_key=bool(settings.audit_key or settings.audit_key_file),
         keeps_content=settings.capture_content,
         vocabularies={name: vocabulary(name).backend for name in ("cl100k_base", "o200k_base")},
         price_day=_price_day(datetime.fromtimestamp(clock(), UTC).date()),
@@ -150,6 +152,7 @@ def _asked(connection: Connection, clock: Clock) -> Stored:
         own_prices=own_prices,
         newest_own_price=newest,
         hard_budgets=_count(connection, budgets.c.hard),
+        workspaces=_count(connection, workspaces.c.purged_at.is_(None)),
         unscoped_calls=_count(
             connection,
             and_(events.c.name == LLM_CALL, events.c.ts >= now - 7 * _DAY),

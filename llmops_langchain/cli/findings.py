@@ -45,6 +45,8 @@ class Stored:
     """When the last of them was set, epoch seconds."""
     hard_budgets: int = 0
     """Budgets that refuse."""
+    workspaces: int = 0
+    """Those that were not purged."""
     unscoped_calls: int = 0
     """Calls of the last 7 days that named no workspace, project and user."""
     overdue_reservations: int = 0
@@ -77,6 +79,8 @@ class Facts:
     """Journals that nobody has written to for a minute."""
     has_key: bool = False
     """There is an `encryption_key`."""
+    has_audit_key: bool = False
+    """There is an `audit_key`, or a file with one."""
     keeps_content: bool = False
     """`capture_content` is set."""
     vocabularies: Mapping[str, str] = field(default_factory=dict)
@@ -241,6 +245,22 @@ def _text(facts: Facts, stored: Stored) -> Finding:
     return Finding(check=check, level="ok", said=said)
 
 
+def _audit(facts: Facts, stored: Stored) -> Finding:
+    check = "audit log"
+    if not stored.workspaces:
+        return Finding(check=check, level="ok", said="there are no workspaces")
+    if facts.has_audit_key:
+        said = f"signed, of {stored.workspaces:,} workspaces"
+        return Finding(check=check, level="ok", said=said)
+    return Finding(
+        check=check,
+        level="warn",
+        said=f"of {stored.workspaces:,} workspaces is not signed: who may write to the database "
+        "can write it anew",
+        do="`llmops audit new-key FILE`, and set LLMOPS_AUDIT_KEY_FILE",
+    )
+
+
 def _unpriced(_: Facts, stored: Stored) -> Finding:
     check = "models without a price"
     if not stored.unpriced:
@@ -316,7 +336,7 @@ _ALWAYS: tuple[Callable[[Facts], Finding], ...] = (
     *(_database, _hosts, _journals, _tokens, _price_data, _extras),
 )
 _OF_STORED: tuple[Callable[[Facts, Stored], Finding], ...] = (
-    *(_readers, _text, _unpriced, _own_prices, _scopes, _reservations, _alerts, _clocks),
+    *(_readers, _text, _audit, _unpriced, _own_prices, _scopes, _reservations, _alerts, _clocks),
 )
 
 

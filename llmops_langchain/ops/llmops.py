@@ -115,6 +115,9 @@ class LLMOps(Windows, Routers, Learners, Kept):
         self.learning = parts.learning
         """What finished runs taught: `learning.learn(…)`, `similar`, `predict_success`, ….
         """
+        self.workspaces = parts.workspaces
+        """Teams with roles, invitations, keys and an audit log: `workspaces.create(…)`, `require`.
+        """
         self.analytics = Analytics(self.database, clock=clock)
 
     @contextmanager

@@ -29,6 +29,7 @@ from llmops_langchain.settings import Settings
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.kept import Kept, Maintenance
 from llmops_langchain.tokens.calibration import Calibration
+from llmops_langchain.workspaces import Workspaces, anchors_to_file, keys_of_file
 
 __all__ = ["Parts", "made_of"]
 
@@ -57,6 +58,7 @@ class Parts:
     reservations: Reservations
     budgets: Budgets
     slices: Slices | None
+    workspaces: Workspaces
     gate: Gate
     maintenance: Maintenance
 
@@ -86,6 +88,7 @@ def made_of(
     chats = _chats(database, settings, clock=clock)
     logbooks = _logbooks(database, ledger, settings, clock=clock)
     learning = _learning(database, settings, clock=clock)
+    workspaces = _workspaces(database, budgets, settings, clock=clock)
     kept: dict[str, Kept] = {
         "cache": cache,
         "nodes": node_cache,
@@ -95,6 +98,7 @@ def made_of(
         "budgets": budgets,
         "routing": logbooks,
         "learning": learning,
+        "workspaces": workspaces,
         "events": EventRows(database, retention=settings.event_retention),
     }
     return Parts(
@@ -113,6 +117,7 @@ def made_of(
         reservations=reservations,
         budgets=budgets,
         slices=slices,
+        workspaces=workspaces,
         gate=Gate(
             reservations,
             ledger,
@@ -240,6 +245,22 @@ def _learning(database: Database, settings: Settings, *, clock: Clock) -> Learni
         worth=0 if was_chosen else _WORTH_AN_INDEX,
         clock=clock,
     )
+
+
+def _workspaces(
+    database: Database, budgets: Budgets, settings: Settings, *, clock: Clock
+) -> Workspaces:
+    of_file = () if settings.audit_key_file is None else keys_of_file(settings.audit_key_file)
+    workspaces = Workspaces(
+        database,
+        audit_keys=(*settings.audit_key, *of_file),
+        retention=settings.workspace_retention,
+        budgets=budgets,
+        clock=clock,
+    )
+    if settings.audit_anchor_file is not None:
+        workspaces.on_anchor(anchors_to_file(settings.audit_anchor_file))
+    return workspaces
 
 
 def _place(database: Database, settings: Settings) -> tuple[Place | None, bool]:

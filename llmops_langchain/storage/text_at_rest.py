@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from llmops_langchain.storage.text_of_teams import TEXT_OF_TEAMS
+
 __all__ = ["TEXT_AT_REST", "TextAtRest"]
 
 _KEY = "encrypted with an `encryption_key`, else plain"
@@ -300,6 +302,7 @@ TEXT_AT_REST: tuple[TextAtRest, ...] = tuple(
                 "nothing personal",
             ),
         ),
+        **TEXT_OF_TEAMS,
         "llmops_generations": (
             (
                 ("name",),

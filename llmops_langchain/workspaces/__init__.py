@@ -1,6 +1,7 @@
 """Teams: workspaces with roles, invitations, projects, API keys and an audit log."""
 
 from llmops_langchain.workspaces.actors import SYSTEM, Actor
+from llmops_langchain.workspaces.anchoring import anchors_of_lines, anchors_to_file, line_of
 from llmops_langchain.workspaces.permissions import PERMISSIONS
 from llmops_langchain.workspaces.records import (
     ApiKey,
@@ -13,6 +14,7 @@ from llmops_langchain.workspaces.records import (
     Workspace,
 )
 from llmops_langchain.workspaces.roles import ROLES, check_permission
+from llmops_langchain.workspaces.row_security import row_security_sql
 from llmops_langchain.workspaces.signing import keys_of_file, write_new_key
 from llmops_langchain.workspaces.standing import Standing
 from llmops_langchain.workspaces.trail import AuditEntry
@@ -38,7 +40,11 @@ __all__ = [
     "Standing",
     "Workspace",
     "Workspaces",
+    "anchors_of_lines",
+    "anchors_to_file",
     "check_permission",
     "keys_of_file",
+    "line_of",
+    "row_security_sql",
     "write_new_key",
 ]

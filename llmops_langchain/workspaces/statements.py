@@ -49,10 +49,8 @@ class Within:
         return sa.delete(table).where(self._is_ours(table))
 
     def insert(self, table: Table) -> Insert:
-        """A new row; values name the other columns."""
-        return sa.insert(table).values(
-            {"id" if table is workspaces else "workspace": self.workspace}
-        )
+        """A new row of a table other than the workspaces'; values name the other columns."""
+        return sa.insert(table).values(workspace=self.workspace)
 
     def also(self, table: Table) -> ColumnElement[bool]:
         """The condition for a table that is joined."""

@@ -38,9 +38,13 @@ GIVEN = {
     "LLMOPS_EVENT_RETENTION": "86400",
     "LLMOPS_EXPERIENCE_RETENTION": "604800",
     "LLMOPS_HISTORY_RETENTION": "86400",
+    "LLMOPS_WORKSPACE_RETENTION": "3600",
+    "LLMOPS_AUDIT_KEY": "new, old",
+    "LLMOPS_AUDIT_KEY_FILE": "/run/secrets/audit",
+    "LLMOPS_AUDIT_ANCHOR_FILE": "/mnt/safe/anchors.jsonl",
 }
 TEXTS = {"DB_SCHEMA", "JOURNAL_DIR", "EMBEDDINGS_DIR", "ENCRYPTION_KEY", "CACHE_URL"}
-TEXTS |= {"CHROMA_DIR", "CHROMA_URL"}
+TEXTS |= {"CHROMA_DIR", "CHROMA_URL", "AUDIT_KEY", "AUDIT_KEY_FILE", "AUDIT_ANCHOR_FILE"}
 
 
 def test_an_empty_environment_leaves_the_defaults() -> None:
@@ -78,6 +82,10 @@ def test_every_setting_can_come_from_the_environment() -> None:
         event_retention=86_400.0,
         experience_retention=604_800.0,
         history_retention=86_400.0,
+        workspace_retention=3_600.0,
+        audit_key=("new", "old"),
+        audit_key_file=Path("/run/secrets/audit"),
+        audit_anchor_file=Path("/mnt/safe/anchors.jsonl"),
     )
 
 
