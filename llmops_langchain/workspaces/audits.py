@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any
 
 import orjson
+from sqlalchemy import Connection
 
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.storage.schema import workspaces
@@ -17,7 +18,7 @@ from llmops_langchain.workspaces.standing import unknown_workspace
 from llmops_langchain.workspaces.statements import ENDS, Within, everywhere
 from llmops_langchain.workspaces.tenants import Tenants
 from llmops_langchain.workspaces.trail import AuditEntry, entries, entry, links, names_of, people
-from llmops_langchain.workspaces.verifying import Anchor, AuditReport, verified
+from llmops_langchain.workspaces.verifying import Anchor, AuditReport, Verification
 
 __all__ = ["Audits"]
 
@@ -189,23 +190,19 @@ class Audits:
 
     def _verified(self, workspace: str, anchors: Sequence[Anchor]) -> AuditReport:
         theirs = [each for each in anchors if each.workspace == workspace]
-        # On SQLite one snapshot; PostgreSQL may have grown between two statements, so the end is
-        # read first and nothing behind it.
+        walk = Verification(workspace, self._tenants.keys, theirs)
         with self._tenants.begin(read_only=True, workspace=workspace) as connection:
-            row = connection.execute(Within(workspace).select(workspaces)).one_or_none()
-            if row is None and not theirs:
-                raise unknown_workspace(workspace)
-            head = Head(0, START) if row is None else Head(row.audit_seq, row.audit_hash)
-            known = people(connection, workspace)
-            until = None if row is None else row.audit_seq
-            return verified(
-                workspace,
-                links(connection, workspace, until=until),
-                self._tenants.keys,
-                head=head,
-                people=known,
-                anchors=theirs,
-            )
+            while True:
+                for link in links(connection, workspace, after=walk.last.seq):
+                    walk.step(link)
+                known = people(connection, workspace)
+                row = connection.execute(Within(workspace).select(workspaces)).one_or_none()
+                if row is None and not (theirs or walk.last.seq):
+                    raise unknown_workspace(workspace)
+                head = Head(0, START) if row is None else Head(row.audit_seq, row.audit_hash)
+                # PostgreSQL shows each statement what was committed before it: there may be more.
+                if head.seq <= walk.last.seq or not _more(connection, workspace, walk.last.seq):
+                    return walk.report(head, known)
 
     def _lines(self, workspace: str, until: int) -> Iterator[str]:
         last = 0
@@ -218,6 +215,10 @@ class Audits:
             for each in page:
                 yield _line(each, names)
             last = page[-1].seq
+
+
+def _more(connection: Connection, workspace: str, last: int) -> bool:
+    return next(links(connection, workspace, after=last), None) is not None
 
 
 def _line(link: Link, names: Mapping[str, str]) -> str:

@@ -1,13 +1,13 @@
 """Read an audit chain from its beginning and say where it was tampered with."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from llmops_langchain.workspaces.chain import START, Head, Link, expected_hash, pseudonym
 from llmops_langchain.workspaces.signing import AuditKeys
 
-__all__ = ["Anchor", "AuditFinding", "AuditReport", "Named", "verified"]
+__all__ = ["Anchor", "AuditFinding", "AuditReport", "Named", "Verification"]
 
 Kind = Literal[
     "altered", "missing", "cut", "unsigned", "unknown_key", "renamed", "unnamed", "anchor"
@@ -77,62 +77,29 @@ class Named:
     salt: bytes
 
 
-def verified(
-    workspace: str,
-    links: Iterable[Link],
-    keys: AuditKeys,
-    *,
-    head: Head | None = None,
-    people: Mapping[str, Named] | None = None,
-    anchors: Sequence[Anchor] = (),
-) -> AuditReport:
-    """Read a chain once, in order; nothing of it is kept in memory.
+class Verification:
+    """Reads a chain row by row, in order, and keeps none of it.
 
     Args:
         workspace: Whose chain.
-        links: Its rows by rising `seq`.
         keys: All that ever signed it.
-        head: Where the workspace says that it ends; `None` if that is not known.
-        people: By pseudonym; `None` to leave names out.
         anchors: Of this chain.
     """
-    walk = _Walk(workspace, keys, people, {each.seq: each for each in anchors})
-    for link in links:
-        walk.step(link)
-    walk.end(head)
-    return AuditReport(
-        workspace=workspace,
-        entries=walk.entries,
-        signed=walk.signed,
-        anchors=walk.fitting,
-        head=_hex(walk.last.hash),
-        findings=tuple(sorted(walk.found, key=lambda each: each.seq)),
-    )
 
-
-class _Walk:
-    """From row to row: what must come next, and what was found."""
-
-    def __init__(
-        self,
-        workspace: str,
-        keys: AuditKeys,
-        people: Mapping[str, Named] | None,
-        anchors: dict[int, Anchor],
-    ) -> None:
-        self._workspace, self._keys, self._anchors = workspace, keys, anchors
-        self._people = people
-        self._checked = set[str]()
-        self._unnamed = dict[str, int]()
-        self._was_signed = False
-        self.last = Head(0, START)
+    def __init__(self, workspace: str, keys: AuditKeys, anchors: Sequence[Anchor] = ()) -> None:
+        self._workspace, self._keys = workspace, keys
+        self._anchors = {each.seq: each for each in anchors}
         self._acceptable = {START}
-        self.entries = self.signed = self.fitting = 0
-        self.found: list[AuditFinding] = []
+        self._was_signed = False
+        self._named, self._erased = dict[str, int](), set[str]()
+        self._entries = self._signed = self._fitting = 0
+        self._found: list[AuditFinding] = []
+        self.last = Head(0, START)
+        """The last row that was read."""
 
     def step(self, link: Link) -> None:
         """One row more."""
-        self.entries += 1
+        self._entries += 1
         in_place = self._in_place(link)
         self._acceptable = {link.hash}
         self._signature(link, in_place=in_place)
@@ -140,17 +107,33 @@ class _Walk:
         self._persons(link)
         self.last = Head(link.seq, link.hash)
 
-    def end(self, head: Head | None) -> None:
-        """What is left to say when there are no more rows."""
-        if head is not None and head != self.last:
-            seq = min(head.seq, self.last.seq) + 1 if head.seq != self.last.seq else head.seq
-            self._tell(seq, "cut", f"the workspace ends at {head.seq}, the log at {self.last.seq}")
-        for seq, anchor in self._anchors.items():
+    def report(self, head: Head, people: Mapping[str, Named]) -> AuditReport:
+        """What was found, once there are no more rows.
+
+        Args:
+            head: Where the workspace says that its chain ends.
+            people: Who stands behind the pseudonyms in it.
+        """
+        self._end(head)
+        for person, seq in self._named.items():
+            self._person(seq, person, people.get(person))
+        return AuditReport(
+            workspace=self._workspace,
+            entries=self._entries,
+            signed=self._signed,
+            anchors=self._fitting,
+            head=_hex(self.last.hash),
+            findings=tuple(sorted(self._found, key=lambda each: each.seq)),
+        )
+
+    def _end(self, head: Head) -> None:
+        if head.seq != self.last.seq or head.hash not in self._acceptable:
+            told = f"the workspace says that it ends at {head.seq}, and it ends at {self.last.seq}"
+            self._tell(min(head.seq, self.last.seq) + (head.seq != self.last.seq), "cut", told)
+        for seq in sorted(self._anchors):
             if seq > self.last.seq:
-                told = f"an anchor says there were {anchor.seq} entries, there are {self.last.seq}"
+                told = f"an anchor tells of {seq} entries, and there are {self.last.seq}"
                 self._tell(self.last.seq + 1, "cut", told)
-        for seq in self._unnamed.values():
-            self._tell(seq, "unnamed", "a name is gone that nobody erased")
 
     def _in_place(self, link: Link) -> bool:
         """Whether the row is the one that follows."""
@@ -175,7 +158,7 @@ class _Walk:
             self._tell(link.seq, "altered", f"{link.action}: a column was changed")
         elif self._was_signed and not link.key_id:
             self._tell(link.seq, "unsigned", "written without a key after signed entries")
-        self.signed += bool(link.key_id) and wanted == link.hash
+        self._signed += bool(link.key_id) and wanted == link.hash
         self._was_signed |= bool(link.key_id)
 
     def _anchor(self, link: Link) -> None:
@@ -183,34 +166,31 @@ class _Walk:
         if anchor is None:
             return
         if anchor.hash == _hex(link.hash):
-            self.fitting += 1
+            self._fitting += 1
         else:
             self._tell(link.seq, "anchor", "another entry than when the anchor was made")
 
     def _persons(self, link: Link) -> None:
-        if self._people is None:
-            return
+        """Whose names must be there at the end, and since which row."""
         kinds = ((link.actor_kind, link.actor), (link.target_kind, link.target))
         for kind, person in kinds:
-            if kind in ("user", "email") and person not in self._checked:
-                self._checked.add(person)
-                self._person(link.seq, person, self._people)
+            if kind in ("user", "email") and person not in self._erased:
+                self._named.setdefault(person, link.seq)
         if link.action == "person.erased":
-            self._unnamed.pop(link.target, None)
-            self._checked.add(link.target)
+            self._named.pop(link.target, None)
+            self._erased.add(link.target)
         elif link.action == "workspace.purged":
-            self._unnamed.clear()
+            self._named.clear()
 
-    def _person(self, seq: int, person: str, people: Mapping[str, Named]) -> None:
-        named = people.get(person)
+    def _person(self, seq: int, person: str, named: Named | None) -> None:
         if named is None:
-            self._unnamed[person] = seq
+            self._tell(seq, "unnamed", "a name is gone that nobody erased")
         elif pseudonym(named.salt, named.name) != person:
             self._tell(seq, "renamed", "another name was put behind its pseudonym")
 
     def _tell(self, seq: int, kind: Kind, said: str) -> None:
-        if len(self.found) < _MOST:
-            self.found.append(AuditFinding(seq=seq, kind=kind, said=said))
+        if len(self._found) < _MOST:
+            self._found.append(AuditFinding(seq=seq, kind=kind, said=said))
 
 
 def _hex(value: bytes) -> str:
