@@ -69,6 +69,11 @@ _MEANINGS: tuple[tuple[str, type[StorageError], str], ...] = (
         "free some space on the disk of the database",
     ),
     (
+        "row-level security",
+        StorageError,
+        "the row belongs to another workspace than the transaction is for",
+    ),
+    (
         "permission denied",
         DatabaseUnavailableError,
         "grant the login the rights on the schema and its tables",

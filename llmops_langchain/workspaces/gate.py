@@ -9,6 +9,7 @@ from llmops_langchain.workspaces.checking import identifier
 from llmops_langchain.workspaces.roles import ROLES
 from llmops_langchain.workspaces.standing import (
     Standing,
+    own_permissions,
     sees,
     standing,
     unknown_project,
@@ -90,13 +91,11 @@ class Gate:
         Raises:
             StorageError: If the database does not answer.
         """
-        patterns: Any = ROLES.get(role)
+        patterns = ROLES.get(role)
         if patterns is None and workspace is not None:
-            patterns = self._own_role(role, workspace)
+            with self._tenants.begin(read_only=True, workspace=workspace) as connection:
+                patterns = own_permissions(connection, workspace, role)
         return patterns is not None and permission in self._tenants.vocabulary.held(patterns)
-
-    def _own_role(self, role: str, workspace: str) -> Any:
-        raise NotImplementedError
 
     def _standing_of(
         self, actor: Actor | None, workspace: str, project: str | None

@@ -6,13 +6,13 @@ from typing import Any
 from sqlalchemy import Row, and_, func
 
 from llmops_langchain.errors import ConflictError, LastOwnerError, NotFoundError
-from llmops_langchain.storage.schema import api_keys, members, roles
+from llmops_langchain.storage.schema import api_keys, members
 from llmops_langchain.workspaces.actors import Actor, actor_of
 from llmops_langchain.workspaces.chain import Target
 from llmops_langchain.workspaces.checking import identifier
 from llmops_langchain.workspaces.records import Member
 from llmops_langchain.workspaces.roles import OWNER, ROLES, outranks
-from llmops_langchain.workspaces.standing import Standing, patterns_of
+from llmops_langchain.workspaces.standing import Standing, own_permissions
 from llmops_langchain.workspaces.statements import Within
 from llmops_langchain.workspaces.tenants import Change, Tenants
 
@@ -177,14 +177,11 @@ def held_by_role(tenants: Tenants, change: Change, role: str) -> frozenset[str]:
     Raises:
         NotFoundError: If the workspace has no such role.
     """
-    own = None
-    if role not in ROLES:
-        asked = change.within.select(roles, roles.c.permissions).where(roles.c.name == role)
-        own = change.connection.execute(asked).scalar()
-        if own is None:
-            msg = f"no role {role!r}: there are {', '.join(ROLES)}, and the workspace's own"
-            raise NotFoundError(msg)
-    return tenants.vocabulary.held(patterns_of(role, own))
+    patterns = ROLES.get(role) or own_permissions(change.connection, change.workspace, role)
+    if patterns is None:
+        msg = f"no role {role!r}: there are {', '.join(ROLES)}, and the workspace's own"
+        raise NotFoundError(msg)
+    return tenants.vocabulary.held(patterns)
 
 
 def assignable(tenants: Tenants, change: Change, role: str) -> None:

@@ -11,6 +11,7 @@ from llmops_langchain.workspaces.chain import Target
 from llmops_langchain.workspaces.checking import role_name
 from llmops_langchain.workspaces.records import Role
 from llmops_langchain.workspaces.roles import ROLES, outranks
+from llmops_langchain.workspaces.standing import own_permissions
 from llmops_langchain.workspaces.statements import Within, added
 from llmops_langchain.workspaces.tenants import Change, Tenants
 
@@ -126,21 +127,13 @@ class OwnRoles:
                 before={"permissions": list(old.permissions)},
             )
 
-    def _own_role(self, role: str, workspace: str) -> tuple[str, ...] | None:
-        """What a role of the workspace's own may do."""
-        with self._tenants.begin(read_only=True, workspace=workspace) as connection:
-            asked = Within(workspace).select(roles, roles.c.permissions)
-            found = connection.execute(asked.where(roles.c.name == role)).scalar()
-        return None if found is None else tuple(orjson.loads(found))
-
     def _own(self, change: Change, name: str) -> Role:
-        asked = change.within.select(roles, roles.c.permissions).where(roles.c.name == name)
-        found = change.connection.execute(asked).scalar()
+        found = own_permissions(change.connection, change.workspace, name)
         if found is None:
             why = "is one of the five that nobody changes" if name in ROLES else "is not there"
             msg = f"the role {name!r} {why}"
             raise NotFoundError(msg)
-        return _role(name, orjson.loads(found))
+        return _role(name, found)
 
     def _need_above(self, change: Change, permission: str, patterns: Iterable[str]) -> None:
         if not outranks(change.who.held, self._tenants.vocabulary.held(patterns)):

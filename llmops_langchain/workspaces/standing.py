@@ -18,6 +18,7 @@ from llmops_langchain.workspaces.statements import Within
 __all__ = [
     "Standing",
     "need",
+    "own_permissions",
     "patterns_of",
     "sees",
     "standing",
@@ -92,6 +93,13 @@ def standing(
     if actor.kind == "user":
         return _of_member(connection, workspace, actor, vocabulary)
     return _of_key(connection, workspace, actor, vocabulary, now)
+
+
+def own_permissions(connection: Connection, workspace: str, role: str) -> tuple[str, ...] | None:
+    """What a role of the workspace's own may do; `None` if there is none of this name."""
+    asked = Within(workspace).select(roles, roles.c.permissions).where(roles.c.name == role)
+    found = connection.execute(asked).scalar()
+    return None if found is None else tuple(orjson.loads(found))
 
 
 def patterns_of(role: str, own: str | None) -> Iterable[str]:

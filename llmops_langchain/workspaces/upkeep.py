@@ -15,19 +15,19 @@ from llmops_langchain.storage.schema import (
     workspaces,
 )
 from llmops_langchain.workspaces.actors import SYSTEM
+from llmops_langchain.workspaces.audits import Audits
 from llmops_langchain.workspaces.ending import end_workspace, erase_names
 from llmops_langchain.workspaces.invitations import end_pending
 from llmops_langchain.workspaces.members import need_another_owner, take_out
 from llmops_langchain.workspaces.statements import MEETINGS_OF, due, everywhere
-from llmops_langchain.workspaces.tenants import Change, Tenants
+from llmops_langchain.workspaces.tenants import Change
 
 __all__ = ["Upkeep"]
 
 
-class Upkeep:
+class Upkeep(Audits):
     """The part of `Workspaces` that looks after what is stored."""
 
-    _tenants: Tenants
     _retention: float
 
     def maintain(self, now: float) -> Done:
@@ -72,9 +72,6 @@ class Upkeep:
         if left:
             raise LastOwnerError(left[0])
         return touched
-
-    def _anchored(self) -> int:
-        raise NotImplementedError
 
     def _due(self, table: Table, *conditions: ColumnElement[bool]) -> list[str]:
         with self._tenants.begin(read_only=True, workspace=everywhere) as connection:

@@ -25,7 +25,7 @@ __all__ = ["Workspaces"]
 _MONTH = 30 * 86_400.0
 
 
-class Workspaces(Gate, Places, Members, Invitations, Projects, Keys, OwnRoles, Audits, Upkeep):
+class Workspaces(Gate, Places, Members, Invitations, Projects, Keys, OwnRoles, Upkeep):
     """Workspaces with members, roles, invitations, projects, API keys and an audit log.
 
     Safe among threads and processes: changes of one workspace come one after another, each is
