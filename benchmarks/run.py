@@ -40,6 +40,7 @@ SCRIPTS = (
     "learning_success.py",
     "learning_patterns.py",
     "learning_speed.py",
+    "workspaces.py",
     "prices.py",
     "handler.py",
     "budgets.py",
@@ -58,6 +59,7 @@ LIBRARIES = (
     "genai-prices",
     "tiktoken",
     "chromadb",
+    "pycasbin",
     "pydantic",
 )
 

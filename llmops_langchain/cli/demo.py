@@ -55,7 +55,7 @@ def demo(
         Path | None, typer.Option(help="Another local model than SmolLM2-135M-Instruct.")
     ] = None,
 ) -> None:
-    """Run a support desk through cache, window, budget, router and learning; print what they saved.
+    """Run a support desk through cache, window, budget, router, learning and a team; print sums.
 
     Without `--model` it needs no key and no network: a small model runs on this machine.
     """
@@ -65,6 +65,7 @@ def demo(
     from llmops_langchain.cli.remembered import ask_what_was_said_long_ago
     from llmops_langchain.cli.reworded import ask_in_other_words
     from llmops_langchain.cli.routed import ask_through_a_router
+    from llmops_langchain.cli.teamed import work_as_a_team
     from llmops_langchain.ledger import Event
 
     threads = _threads(questions, turns)
@@ -78,6 +79,7 @@ def demo(
             told |= ask_what_was_said_long_ago(ops, chat, run)
             told |= ask_through_a_router(ops, chat, run)
             told |= learn_from_runs(ops, chat, run)
+            told |= work_as_a_team()
         event = Event(
             name=DEMO_RUN,
             ts=system_clock(),

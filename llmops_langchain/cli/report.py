@@ -27,6 +27,7 @@ _TOLD_BY_THE_RUN = {
     "A fact of long ago, small window": "remembered",
     "Questions by a router of two": "routed",
     "Learnt from runs, by itself": "learnt",
+    "A team, and its audit log": "team",
 }
 """Rows that the run's event tells in its tags."""
 

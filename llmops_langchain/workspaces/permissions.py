@@ -3,13 +3,15 @@
 import re
 from collections.abc import Collection, Iterable
 from functools import lru_cache
+from itertools import product
 
 from llmops_langchain.errors import ConfigurationError
 
 __all__ = ["PERMISSIONS", "Vocabulary", "words"]
 
-_WORD = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
-_PATTERN = re.compile(r"\*|[a-z][a-z0-9_]*(\.([a-z][a-z0-9_]*|\*))+")
+_NAME = "[a-z][a-z0-9_]*"
+_WORD = re.compile(rf"{_NAME}(\.{_NAME}){{1,4}}")
+_PATTERN = re.compile(rf"\*|({_NAME}|\*)(\.({_NAME}|\*)){{1,4}}")
 
 PERMISSIONS = frozenset(
     f"{thing}.{act}"
@@ -56,7 +58,7 @@ class Vocabulary:
     def __init__(self, more: Collection[str] = ()) -> None:
         for each in words(more, "permissions"):
             if not _WORD.fullmatch(each):
-                msg = f"a permission is written like `prompts.publish`, got {each!r}"
+                msg = f"a permission is 2 to 5 words like `prompts.publish`, got {each!r}"
                 raise ConfigurationError(msg)
         self.permissions = PERMISSIONS | frozenset(more)
         self._patterns = frozenset(_patterns(self.permissions))
@@ -115,8 +117,9 @@ def _fits(pattern: list[str], permission: list[str]) -> bool:
 
 
 def _patterns(permissions: Iterable[str]) -> Iterable[str]:
-    """`*`, and the beginning of each permission with all that follows."""
+    """Each permission with any of its segments left open, or all that follow one."""
     yield "*"
     for each in permissions:
         parts = each.split(".")
         yield from (".".join([*parts[:length], "*"]) for length in range(1, len(parts)))
+        yield from map(".".join, product(*((part, "*") for part in parts)))

@@ -80,6 +80,12 @@ def test_runs_are_learnt_from_and_tell_what_to_expect(outputs: list[str]) -> Non
     assert "Learnt from 6 calls" in outputs[0]
 
 
+def test_a_team_is_let_in_by_roles_and_an_edit_of_its_log_shows(outputs: list[str]) -> None:
+    told = table(outputs[0])["A team, and its audit log"]
+    assert told == "2 allowed, 3 refused; edit of 6 found"
+    assert "eve: projects.read  no such workspace" in outputs[0]
+
+
 def test_the_demo_states_its_prices(outputs: list[str]) -> None:
     told = " ".join(outputs[0].split())
     assert "Priced like gpt-4o-mini: $0.15 a million tokens in, $0.60 out." in told
