@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
+from llmops_langchain.storage.fork import on_fork
 from llmops_langchain.workspaces.actors import Actor, actor_of
 from llmops_langchain.workspaces.checking import identifier
 from llmops_langchain.workspaces.roles import ROLES
@@ -33,7 +34,13 @@ class Gate:
 
     def _open_gate(self) -> None:
         self._known: OrderedDict[_Asked, tuple[int, Standing | None, bool]] = OrderedDict()
+        self.after_fork()
+        on_fork(self)
+
+    def after_fork(self) -> None:
+        """Make the locks anew, which another thread may have held."""
         self._lock = threading.Lock()
+        self._tenants.after_fork()
 
     def require(
         self, actor: Actor | str | None, permission: str, workspace: str, project: str | None = None
@@ -53,6 +60,7 @@ class Gate:
             NotFoundError: If there is no such workspace or project for the actor: what belongs to
                 others is as unknown as what does not exist.
             PermissionDeniedError: If the actor may not; an unknown permission is denied.
+            ConfigurationError: If an id is none.
             StorageError: If the database does not answer.
         """
         who_asks = actor_of(actor)
@@ -102,6 +110,8 @@ class Gate:
     ) -> tuple[Standing | None, bool]:
         """What the actor may do, and whether it sees the project."""
         identifier(workspace, "workspace")
+        if project is not None:
+            identifier(project, "project")
         version = None if actor is None else self._version(workspace)
         if actor is None or version is None:
             return None, False

@@ -21,7 +21,7 @@ from llmops_langchain.storage.schema import invitations, members
 from llmops_langchain.storage.types import new_id
 from llmops_langchain.workspaces.actors import SYSTEM, Actor, actor_of
 from llmops_langchain.workspaces.chain import Target
-from llmops_langchain.workspaces.checking import duration, identifier, uuid_of
+from llmops_langchain.workspaces.checking import duration, identifier, role_name, uuid_of
 from llmops_langchain.workspaces.emails import Address, address
 from llmops_langchain.workspaces.members import assignable, held_by_role, may_give
 from llmops_langchain.workspaces.records import (
@@ -93,6 +93,7 @@ class Invitations:
             StorageError: If the database cannot keep it.
         """
         mail, lasts = address(email), duration(expires_in, "expires_in")
+        role = role_name(role)
         with self._tenants.changing(workspace, actor_of(actor), "members.invite") as change:
             assignable(self._tenants, change, role)
             _need_new_address(change, mail)

@@ -9,7 +9,7 @@ from llmops_langchain.errors import ConflictError, LastOwnerError, NotFoundError
 from llmops_langchain.storage.schema import api_keys, members
 from llmops_langchain.workspaces.actors import Actor, actor_of
 from llmops_langchain.workspaces.chain import Target
-from llmops_langchain.workspaces.checking import identifier
+from llmops_langchain.workspaces.checking import identifier, role_name
 from llmops_langchain.workspaces.records import Member
 from llmops_langchain.workspaces.roles import OWNER, ROLES, outranks
 from llmops_langchain.workspaces.standing import Standing, own_permissions
@@ -60,12 +60,13 @@ class Members:
             actor: Who does it.
 
         Raises:
+            ConfigurationError: If an id or a name is none.
             NotFoundError: If there is no such workspace, member or role.
             PermissionDeniedError: If the actor may not.
             LastOwnerError: If the workspace would be left without an owner.
             StorageError: If the database cannot do it.
         """
-        person = identifier(user_id, "user_id")
+        person, role = identifier(user_id, "user_id"), role_name(role)
         with self._tenants.changing(workspace, actor_of(actor)) as change:
             is_self = change.who.actor == Actor(kind="user", id=person)
             if not is_self:

@@ -13,6 +13,7 @@ from llmops_langchain.storage import Database
 from llmops_langchain.storage.schema import workspaces
 from llmops_langchain.workspaces.actors import SYSTEM, Actor
 from llmops_langchain.workspaces.chain import Head, Target
+from llmops_langchain.workspaces.checking import identifier
 from llmops_langchain.workspaces.permissions import Vocabulary
 from llmops_langchain.workspaces.refusals import Refusals
 from llmops_langchain.workspaces.signing import AuditKeys
@@ -102,6 +103,10 @@ class Tenants:
         self.database, self.vocabulary, self.keys, self.clock = database, vocabulary, keys, clock
         self._refusals = Refusals()
 
+    def after_fork(self) -> None:
+        """Forget what was refused, with the lock that another thread may have held."""
+        self._refusals = Refusals()
+
     @contextmanager
     def begin(self, *, read_only: bool = False, **claims: str) -> Iterator[Connection]:
         """A transaction for one workspace, person or token; PostgreSQL's row security is told.
@@ -126,10 +131,12 @@ class Tenants:
         """A transaction that reads what the actor may see; arguments as for `need`.
 
         Raises:
+            ConfigurationError: If an id is none.
             NotFoundError: If there is no such workspace or project for the actor.
             PermissionDeniedError: If the actor may not; that is recorded.
             StorageError: If the database cannot do it.
         """
+        _check(workspace, project)
         with (
             self.noting_denials(workspace, actor),
             self.begin(read_only=True, workspace=workspace) as connection,
@@ -162,11 +169,13 @@ class Tenants:
             deleted: Whether the workspace may have been deleted.
 
         Raises:
+            ConfigurationError: If an id is none.
             NotFoundError: If there is no such workspace or project for the actor.
             PermissionDeniedError: If the actor may not; that is recorded.
             AuditError: If it cannot be recorded.
             StorageError: If the database cannot do it.
         """
+        _check(workspace, project)
         with (
             self.noting_denials(workspace, actor),
             self.begin(workspace=workspace) as connection,
@@ -268,3 +277,10 @@ class Tenants:
                 self.conclude(change)
         except Exception as failed:  # noqa: BLE001 - whatever it is, the answer stays no
             logger.warning("a refusal was not recorded: %s", type(failed).__name__)
+
+
+def _check(workspace: str, project: str | None) -> None:
+    """Refuse ids that no database takes, before it is asked."""
+    identifier(workspace, "workspace")
+    if project is not None:
+        identifier(project, "project")

@@ -120,6 +120,7 @@ def everything(ops: LLMOps) -> set[str]:  # noqa: PLR0915 - each method once
     call("delete", shop, actor="bo")
     call("purge", shop, actor="bo")
     call("on_invitation", len)
+    call("after_fork")
     return called
 
 
