@@ -24,8 +24,8 @@ TEXT_OF_TEAMS: dict[str, tuple[tuple[tuple[str, ...], str, str, str, str], ...]]
     ),
     "llmops_invitations": (
         (
-            ("email", "email_key", "email_shape", "invited_by"),
-            "who was invited, and by whom",
+            ("email", "email_key", "email_shape", "invited_by", "accepted_by"),
+            "who was invited, by whom, and who joined",
             _TEAM,
             _PLAIN,
             "deleted: those to the user's addresses, and by the user",

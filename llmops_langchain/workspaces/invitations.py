@@ -171,7 +171,7 @@ class Invitations:
             if not added(change.connection, members, {**whose, **joined, **forms}):
                 msg = f"{person!r}, or the address, is a member of this workspace already"
                 raise ConflictError(msg)
-            _end(change, row, "accepted")
+            _end(change, row, "accepted", accepted_by=person)
             change.note("member.joined", Target("user", person), after={"role": row.role})
             return Member(user_id=person, email=row.email, role=row.role, joined_at=change.now)
 
@@ -277,9 +277,12 @@ def _keep(change: Change, made: Invitation, mail: Address, token: str) -> None:
     change.connection.execute(new)
 
 
-def _end(change: Change, row: Row[Any], status: InvitationStatus) -> None:
+def _end(
+    change: Change, row: Row[Any], status: InvitationStatus, *, accepted_by: str | None = None
+) -> None:
     ended = change.within.update(invitations).where(invitations.c.id == row.id)
-    change.connection.execute(ended.values(status=status, ended_at=change.now))
+    values = {"status": status, "ended_at": change.now, "accepted_by": accepted_by}
+    change.connection.execute(ended.values(values))
 
 
 def _row(change: Change, invitation_id: UUID | str) -> Row[Any]:

@@ -112,9 +112,9 @@ class Upkeep(Audits):
                 self._tenants.conclude(change)
                 return 1
             touched = sum(_member_forgotten(change, each) for each in mine)
-            emails = {f"email:{each.email_key}" for each in mine}
-            touched += _taken_out(change, user, [each.email_key for each in mine])
-            touched += erase_names(change, {f"user:{user}", *emails})
+            emails = {each.email_key for each in mine} | _joined_by(change, user)
+            touched += _taken_out(change, user, emails)
+            touched += erase_names(change, {f"user:{user}", *(f"email:{each}" for each in emails)})
             self._tenants.conclude(change)
             return touched
 
@@ -126,7 +126,13 @@ def _member_forgotten(change: Change, row: Any) -> int:
     return 1
 
 
-def _taken_out(change: Change, user: str, emails: list[str]) -> int:
+def _joined_by(change: Change, user: str) -> set[str]:
+    """The addresses by which somebody joined, also when that was long ago."""
+    asked = change.within.select(invitations, invitations.c.email_key)
+    return set(change.connection.execute(asked.where(invitations.c.accepted_by == user)).scalars())
+
+
+def _taken_out(change: Change, user: str, emails: set[str]) -> int:
     """The name from rows that stay, and the invitations to the person's addresses."""
     gone = or_(invitations.c.email_key.in_(emails), invitations.c.invited_by == user)
     touched = change.connection.execute(change.within.delete(invitations).where(gone)).rowcount
@@ -136,5 +142,5 @@ def _taken_out(change: Change, user: str, emails: list[str]) -> int:
     return touched
 
 
-_NOBODY = "(forgotten)"
-"""Stands for a maker who was forgotten: no user's id, as keys without a maker are the app's own."""
+_NOBODY = " (forgotten)"
+"""Stands for a maker who was forgotten. No id begins with a space, and none at all is the app's."""

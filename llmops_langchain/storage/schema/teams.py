@@ -81,6 +81,8 @@ invitations = Table(
     # `pending` until it is accepted, declined, revoked or expired.
     Column("status", Text, nullable=False),
     Column("ended_at", Seconds),
+    # Who joined by it: whose address it is.
+    Column("accepted_by", Text),
     Index(
         "uq_llmops_invitations_pending",
         "workspace",

@@ -74,6 +74,7 @@ def _create_invitations() -> None:
         sa.Column("expires_at", Seconds, nullable=False),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("ended_at", Seconds),
+        sa.Column("accepted_by", sa.Text),
         sa.PrimaryKeyConstraint("workspace", "id", name=op.f(f"pk_{table}")),
         _in_workspace(table),
         _unique(table, "token_hash"),
