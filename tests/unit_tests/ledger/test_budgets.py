@@ -457,3 +457,19 @@ async def test_the_async_methods_do_the_same(books: Books) -> None:
     assert len(await books.budgets.alist()) == 1
     await books.budgets.aremove(project="p")
     assert await books.budgets.alist() == []
+
+
+def test_what_is_committed_with_a_budget_stands_or_falls_with_it(books: Books) -> None:
+    budget = Budget(project="with", limit="5")
+
+    def fails(_) -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        books.budgets.set(budget, also=fails)
+    with pytest.raises(NotFoundError):
+        books.budgets.get(project="with")
+    books.budgets.set(budget, also=lambda connection: connection.execute(select(1)))
+    with pytest.raises(LookupError):
+        books.budgets.remove(project="with", also=fails)
+    assert books.budgets.get(project="with").limit == 5
