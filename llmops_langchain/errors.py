@@ -121,9 +121,12 @@ class PermissionDeniedError(LLMOpsError, PermissionError):
         self, permission: str, *, workspace: str, role: str, why: str | None = None
     ) -> None:
         self.permission, self.workspace, self.role = permission, workspace, role
-        reason = why or (
-            f"{role!r} has not the permission {permission!r}: an owner or admin can change the role"
+        way_out = (
+            "make a key with more scopes, by somebody who may do it"
+            if role == "key"
+            else "an owner or admin can change the role"
         )
+        reason = why or f"{role!r} has not the permission {permission!r}: {way_out}"
         super().__init__(f"not allowed in workspace {workspace!r}: {reason}")
 
 

@@ -27,7 +27,10 @@ def verify(
         Path | None, typer.Option(help="A file that `llmops audit anchor` wrote.")
     ] = None,
 ) -> None:
-    """Read every entry, and say where it was tampered with; exit code 1 if it was."""
+    """Read every entry, and say where it was tampered with.
+
+    Exit code 1 if it was, 2 if a key or an anchor is missing that would tell.
+    """
     from llmops_langchain.workspaces import anchors_of_lines
 
     kept = [] if anchors is None else anchors_of_lines(_read(anchors))
@@ -35,8 +38,10 @@ def verify(
         reports = workspaces.verify_audit(workspace, anchors=kept)
     for each in reports:
         typer.echo(_told(each))
-    if not all(each.ok for each in reports):
+    if not all(each.ok or each.is_unproved for each in reports):
         raise typer.Exit(1)
+    if any(each.is_unproved for each in reports):
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -100,4 +105,7 @@ def _told(report: "AuditReport") -> str:
     if report.ok:
         return f"{head}: as it was written"
     places = (f"  entry {each.seq}: {each.kind}: {each.said}" for each in report.findings)
+    if report.is_unproved:
+        way_out = "  set LLMOPS_AUDIT_KEY_FILE to all its keys; --anchors prove what no key signed"
+        return "\n".join([f"{head}: CANNOT BE VERIFIED", *places, way_out])
     return "\n".join([f"{head}: TAMPERED WITH", *places])

@@ -250,7 +250,9 @@ def _audit(facts: Facts, stored: Stored) -> Finding:
     if not stored.workspaces:
         return Finding(check=check, level="ok", said="there are no workspaces")
     if facts.has_audit_key:
-        said = f"signed, of {stored.workspaces:,} workspaces"
+        said = (
+            f"a key signs those of {stored.workspaces:,} workspaces; `llmops audit verify` proves"
+        )
         return Finding(check=check, level="ok", said=said)
     return Finding(
         check=check,

@@ -10,7 +10,7 @@ _TEAM = "until the workspace is purged (`workspace_retention` after it was delet
 TEXT_OF_TEAMS: dict[str, tuple[tuple[tuple[str, ...], str, str, str, str], ...]] = {
     "llmops_workspaces": (
         (("id", "name"), "names you give", _TEAM, _PLAIN, "stay"),
-        (("audit_hash",), "where the audit log ends", "for ever", _HASH, "stays"),
+        (("audit_hash", "audit_key"), "where the audit log ends", "for ever", _HASH, "stay"),
     ),
     "llmops_members": (
         (

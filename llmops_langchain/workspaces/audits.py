@@ -1,16 +1,17 @@
 """Read the audit log, add to it, prove it, and take its end to a safe place."""
 
+import asyncio
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from sqlalchemy import Connection
 
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.storage.schema import workspaces
-from llmops_langchain.workspaces.actors import Actor, actor_of
+from llmops_langchain.workspaces.actors import SYSTEM, Actor, actor_of
 from llmops_langchain.workspaces.chain import START, Head, Link, Target, json_of
 from llmops_langchain.workspaces.checking import identifier
 from llmops_langchain.workspaces.redaction import redacted
@@ -71,7 +72,7 @@ class Audits:
         action: str,
         *,
         actor: Actor | str | None,
-        target: tuple[str, str] = ("", ""),
+        target: tuple[str, str] | None = None,
         before: Mapping[str, Any] | None = None,
         after: Mapping[str, Any] | None = None,
     ) -> None:
@@ -93,30 +94,40 @@ class Audits:
             AuditError: If it cannot be recorded.
             StorageError: If the database cannot keep it.
         """
-        said = [None if each is None else _sized(redacted(each)) for each in (before, after)]
-        kind, thing = target
-        place = Target(identifier(kind, "target"), identifier(thing, "target")) if kind else None
-        done = f"app.{identifier(action, 'action')}"
+        said = [_said(each) for each in (before, after)]
+        place, done = _place(target), f"app.{identifier(action, 'action')}"
         with self._tenants.changing(workspace, actor_of(actor), "audit.record") as change:
             change.is_news = False
-            change.note(done, place or Target("", ""), before=said[0], after=said[1])
+            change.note(done, place, before=said[0], after=said[1])
 
     def export_audit(self, workspace: str, *, actor: Actor | str | None) -> Iterator[str]:
         """Every entry as a line of JSON, the oldest first, with names and hashes.
 
         Needs `audit.export`; that it was exported is an entry too. Rows are read as they are asked
-        for, a thousand at a time.
+        for, a thousand at a time. What a purged workspace left, `SYSTEM` may export.
 
         Raises:
             NotFoundError: If there is no such workspace for the actor.
             PermissionDeniedError: If the actor may not.
             StorageError: If the database does not answer.
         """
-        with self._tenants.changing(workspace, actor_of(actor), "audit.export") as change:
+        who = actor_of(actor)
+        if who == SYSTEM and (last := self._end_of_purged(workspace)) is not None:
+            return self._lines(workspace, last)  # a chain that nothing is added to any more
+        with self._tenants.changing(workspace, who, "audit.export") as change:
             change.is_news = False
             last = change.row.audit_seq
             change.note("audit.exported", Target("workspace", workspace), after={"entries": last})
         return self._lines(workspace, last + 1)
+
+    async def aexport_audit(
+        self, workspace: str, *, actor: Actor | str | None
+    ) -> AsyncIterator[str]:
+        """`export_audit`, whose rows are read in a worker thread."""
+        lines = await asyncio.to_thread(self.export_audit, workspace, actor=actor)
+        while page := await asyncio.to_thread(lambda: list(islice(lines, _PAGE))):
+            for line in page:
+                yield line
 
     def verify_audit(
         self, workspace: str | None = None, *, anchors: Sequence[Anchor] = ()
@@ -184,6 +195,16 @@ class Audits:
                 connection.execute(done)
         return len(grown)
 
+    def _end_of_purged(self, workspace: str) -> int | None:
+        """How many entries a purged workspace left; `None` for another."""
+        asked = Within(identifier(workspace, "workspace")).select(
+            workspaces, workspaces.c.audit_seq
+        )
+        with self._tenants.begin(read_only=True, workspace=workspace) as connection:
+            purged = asked.where(workspaces.c.purged_at.is_not(None))
+            found: int | None = connection.execute(purged).scalar()
+        return found
+
     def _all_workspaces(self) -> list[str]:
         with self._tenants.begin(read_only=True, workspace=everywhere) as connection:
             return [row.id for row in connection.execute(ENDS)]
@@ -232,11 +253,28 @@ def _line(link: Link, names: Mapping[str, str]) -> str:
     return orjson.dumps({**stored, **named}).decode()
 
 
-def _sized(said: dict[str, Any]) -> dict[str, Any]:
+def _said(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What an app wants recorded, without secrets."""
+    if given is None:
+        return None
+    if not isinstance(cast("object", given), Mapping):
+        msg = f"`before` and `after` are dicts, got {type(given).__name__!r}"
+        raise ConfigurationError(msg)
+    said = redacted(given)
     if len(json_of(said)) > _LARGEST:
         msg = f"an entry holds {_LARGEST:,} bytes of JSON at most: record an id of the rest"
         raise ConfigurationError(msg)
     return said
+
+
+def _place(target: tuple[str, str] | None) -> Target:
+    """What an app did something to."""
+    if target is None:
+        return Target("", "")
+    if not isinstance(cast("object", target), (tuple, list)) or len(target) != 2:  # noqa: PLR2004 - a pair
+        msg = f"`target` is a kind and an id, such as `('prompt', 'p1')`, got {target!r}"
+        raise ConfigurationError(msg)
+    return Target(identifier(target[0], "target"), identifier(target[1], "target"))
 
 
 def _anchor(row: Any, now: float) -> Anchor:

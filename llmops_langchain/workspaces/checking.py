@@ -1,6 +1,5 @@
 """What ids, names and durations may be."""
 
-import math
 import re
 import unicodedata
 from uuid import UUID
@@ -10,6 +9,7 @@ from llmops_langchain.errors import ConfigurationError
 __all__ = ["duration", "identifier", "label", "role_name", "uuid_of"]
 
 _LONGEST = 255
+_CENTURY = 100 * 365 * 86_400.0
 _ROLE = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
@@ -51,14 +51,14 @@ def role_name(given: object) -> str:
 
 
 def duration(given: float, name: str) -> float:
-    """A number of seconds above 0.
+    """A number of seconds above 0, and of less than a hundred years.
 
     Raises:
         ConfigurationError: If it is none.
     """
     is_number = isinstance(given, (int, float)) and not isinstance(given, bool)
-    if not is_number or not 0 < given < math.inf:
-        msg = f"`{name}` is in seconds and must be positive, got {_told(given)}"
+    if not is_number or not 0 < given < _CENTURY:
+        msg = f"`{name}` is in seconds, above 0 and below {_CENTURY:.0e}, got {_told(given)}"
         raise ConfigurationError(msg)
     return float(given)
 

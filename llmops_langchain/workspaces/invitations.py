@@ -205,9 +205,10 @@ class Invitations:
 
     def _found(self, token: str) -> tuple[str, UUID]:
         """Where the token belongs to."""
-        if not isinstance(token, str) or not is_whole("llmops_inv_", token):
+        given = token.strip() if isinstance(token, str) else ""
+        if not is_whole("llmops_inv_", given):
             raise _unknown()
-        hashed = digest(token)
+        hashed = digest(given)
         with self._tenants.begin(read_only=True, token=hashed.hex()) as connection:
             found = connection.execute(INVITATION_OF, {"token": hashed}).one_or_none()
         if found is None or not hmac.compare_digest(found.token_hash, hashed):

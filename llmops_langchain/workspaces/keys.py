@@ -100,7 +100,8 @@ class Keys:
             key_id: The old one.
             actor: Who does it: the new key is theirs, so they need everything that it may do.
             grace: Seconds that the old key still works; 0 ends it now.
-            expires_in: Seconds until the new one ends by itself; by default never.
+            expires_in: Seconds until the new one ends by itself; by default as long as the old one
+                was made to last.
 
         Raises:
             ConfigurationError: If a value makes no sense.
@@ -124,7 +125,7 @@ class Keys:
                 old.name,
                 tuple(orjson.loads(old.scopes)),
                 project=old.project,
-                expires_at=None if lasts is None else change.now + lasts,
+                expires_at=_ends(change.now, lasts, old),
                 replaces=old.id,
             )
 
@@ -152,9 +153,10 @@ class Keys:
             AuthenticationError: If the key lets nobody in.
             StorageError: If the database does not answer.
         """
-        if not isinstance(token, str) or not is_whole("llmops_key_", token):
+        given = token.strip() if isinstance(token, str) else ""  # a file ends with a line's end
+        if not is_whole("llmops_key_", given):
             raise AuthenticationError(reason="unknown")
-        hashed, now = digest(token), self._tenants.clock()
+        hashed, now = digest(given), self._tenants.clock()
         with self._tenants.begin(read_only=True, token=hashed.hex()) as connection:
             row = connection.execute(KEY_OF, {"token": hashed}).one_or_none()
         if row is None or not hmac.compare_digest(row.token_hash, hashed):
@@ -228,6 +230,13 @@ def _earlier(wanted: float | None, makers: float | None) -> float | None:
     """A key that a key made ends no later than that one."""
     ends = [each for each in (wanted, makers) if each is not None]
     return min(ends, default=None)
+
+
+def _ends(now: float, lasts: float | None, old: Row[Any]) -> float | None:
+    """When a key ends that takes the place of another."""
+    if lasts is not None:
+        return now + lasts
+    return None if old.expires_at is None else now + old.expires_at - old.created_at
 
 
 def _need_live(change: Change, row: Row[Any]) -> None:

@@ -92,8 +92,9 @@ WORKSPACES_OF = (
 MEETINGS_OF = sa.union(
     sa.select(members.c.workspace).where(members.c.user_id == sa.bindparam("user")),
     sa.select(audit_people.c.workspace).where(audit_people.c.name == sa.bindparam("name")),
+    sa.select(invitations.c.workspace).where(invitations.c.email_key == sa.bindparam("email")),
 )
-"""Where somebody is a member, or stands in the audit log."""
+"""Where somebody is a member, stands in the audit log, or was invited."""
 
 
 def added(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:

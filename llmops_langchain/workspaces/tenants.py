@@ -237,10 +237,13 @@ class Tenants:
             change.workspace,
             Head(row.audit_seq, row.audit_hash),
             change.happened,
+            last_key=row.audit_key,
             keys=self.keys,
             now=change.now,
         )
         ended = {"audit_seq": head.seq, "audit_hash": head.hash}
+        if change.happened:
+            ended["audit_key"] = self.keys.signing
         told = {"version": row.version + 1} if change.is_news else {}
         change.connection.execute(change.within.update(workspaces).values(ended | told))
         for each in change.at_last:

@@ -84,16 +84,17 @@ def append(
     head: Head,
     happened: Sequence[Happened],
     *,
+    last_key: str | None,
     keys: AuditKeys,
     now: float,
 ) -> Head:
     """Add entries at the end of a chain whose workspace is locked; where it ends now.
 
     Raises:
-        AuditError: If the chain is signed and this process has no key to go on with.
+        AuditError: If the chain is signed with a key that this process does not have.
     """
     within = Within(workspace)
-    _check_key(connection, within, head, keys)
+    _check_key(workspace, last_key, keys)
     known = _pseudonyms(connection, within, happened)
     rows = list[dict[str, Any]]()
     for each in happened:
@@ -191,16 +192,14 @@ def _link(row: Row[Any]) -> Link:
     return Link(**row._asdict())
 
 
-def _check_key(connection: Connection, within: Within, head: Head, keys: AuditKeys) -> None:
-    """A signed chain is not gone on with unsigned."""
-    if keys.signing or not head.seq:
-        return
-    asked = within.select(audit_log, audit_log.c.key_id).where(audit_log.c.seq == head.seq)
-    signed = connection.execute(asked).scalar()
-    if signed:
+def _check_key(workspace: str, last_key: str | None, keys: AuditKeys) -> None:
+    """Neither unsigned nor with another key alone is a signed chain gone on with."""
+    if last_key and (not keys.signing or last_key not in keys):
+        has = f"has only the key {keys.signing!r}" if keys.signing else "has none"
         msg = (
-            f"the audit log of workspace {within.workspace!r} is signed with the key {signed!r}, "
-            "and this process has none: set `LLMOPS_AUDIT_KEY` or `LLMOPS_AUDIT_KEY_FILE`"
+            f"the audit log of workspace {workspace!r} is signed with the key {last_key!r}, and "
+            f"this process {has}: set `LLMOPS_AUDIT_KEY` or `LLMOPS_AUDIT_KEY_FILE` to the keys of "
+            "the other processes, the newest one first"
         )
         raise AuditError(msg)
 

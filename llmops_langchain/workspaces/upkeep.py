@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Table, or_
 
-from llmops_langchain.errors import LastOwnerError, NotFoundError
+from llmops_langchain.errors import ConfigurationError, LastOwnerError, NotFoundError
 from llmops_langchain.storage.kept import Done, Subject
 from llmops_langchain.storage.schema import (
     api_keys,
@@ -16,6 +16,7 @@ from llmops_langchain.storage.schema import (
 )
 from llmops_langchain.workspaces.actors import SYSTEM
 from llmops_langchain.workspaces.audits import Audits
+from llmops_langchain.workspaces.emails import address
 from llmops_langchain.workspaces.ending import end_workspace, erase_names
 from llmops_langchain.workspaces.invitations import end_pending
 from llmops_langchain.workspaces.members import need_another_owner, take_out
@@ -49,7 +50,8 @@ class Upkeep(Audits):
     def forget(self, whom: Subject) -> int:
         """Take a person out of every workspace, and the name out of the audit logs; how many rows.
 
-        The entries stay, without the name. A workspace that nobody else is a member of is deleted
+        Who was invited and never joined is named by the address. The entries stay, without the
+        name. A workspace that nobody else is a member of is deleted
         and purged with its only member.
 
         Raises:
@@ -61,7 +63,8 @@ class Upkeep(Audits):
         with self._tenants.begin(
             read_only=True, workspace=everywhere, person=whom.user
         ) as connection:
-            named = {"user": whom.user, "name": f"user:{whom.user}"}
+            mail = _email_key(whom.user)
+            named = {"user": whom.user, "name": f"user:{whom.user}", "email": mail}
             met = {row.workspace for row in connection.execute(MEETINGS_OF, named)}
         touched, left = 0, list[str]()
         for each in sorted(met if whom.workspace is None else met & {whom.workspace}):
@@ -113,10 +116,19 @@ class Upkeep(Audits):
                 return 1
             touched = sum(_member_forgotten(change, each) for each in mine)
             emails = {each.email_key for each in mine} | _joined_by(change, user)
+            emails |= {_email_key(user)} - {""}
             touched += _taken_out(change, user, emails)
             touched += erase_names(change, {f"user:{user}", *(f"email:{each}" for each in emails)})
             self._tenants.conclude(change)
             return touched
+
+
+def _email_key(user: str) -> str:
+    """The address that somebody is named by; empty for another name."""
+    try:
+        return address(user).key
+    except ConfigurationError:
+        return ""
 
 
 def _member_forgotten(change: Change, row: Any) -> int:

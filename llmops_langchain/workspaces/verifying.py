@@ -10,7 +10,15 @@ from llmops_langchain.workspaces.signing import AuditKeys
 __all__ = ["Anchor", "AuditFinding", "AuditReport", "Named", "Verification"]
 
 Kind = Literal[
-    "altered", "missing", "cut", "unsigned", "unknown_key", "renamed", "unnamed", "anchor"
+    "altered",
+    "missing",
+    "cut",
+    "unsigned",
+    "unknown_key",
+    "unproved",
+    "renamed",
+    "unnamed",
+    "anchor",
 ]
 
 _MOST = 100
@@ -39,7 +47,9 @@ class AuditFinding:
     """The number of the entry."""
     kind: Kind
     """`altered` (a column was changed), `missing` (entries are gone), `cut` (the end is gone),
-    `unsigned` (written without the key), `unknown_key` (cannot be verified without its key),
+    `unsigned` (written without one of the keys, after entries that were signed), `unknown_key` (the
+    log begins with entries of a key that was not given; told once for each), `unproved` (the log
+    begins with entries that no key signed, and there is a key now, but no anchor of them),
     `renamed` (another name was put behind a pseudonym), `unnamed` (a name is gone though nobody
     asked to be forgotten), `anchor` (the entry is another than when the anchor was made)."""
     said: str
@@ -68,6 +78,12 @@ class AuditReport:
         """Whether nothing is wrong."""
         return not self.findings
 
+    @property
+    def is_unproved(self) -> bool:
+        """Whether nothing is known to be wrong, but a key or an anchor is missing to say so."""
+        kinds = {each.kind for each in self.findings}
+        return bool(kinds) and kinds <= {"unknown_key", "unproved"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
@@ -91,6 +107,8 @@ class Verification:
         self._anchors = {each.seq: each for each in anchors}
         self._acceptable = {START}
         self._was_signed = False
+        self._unknown = set[str]()
+        self._plain = self._vouched = 0
         self._named, self._erased = dict[str, int](), set[str]()
         self._entries = self._signed = self._fitting = 0
         self._found: list[AuditFinding] = []
@@ -130,6 +148,11 @@ class Verification:
         if head.seq != self.last.seq or head.hash not in self._acceptable:
             told = f"the workspace says that it ends at {head.seq}, and it ends at {self.last.seq}"
             self._tell(min(head.seq, self.last.seq) + (head.seq != self.last.seq), "cut", told)
+        if not (self._entries or head.seq or self._anchors):
+            self._tell(1, "cut", "there is no entry, and a workspace begins with one")
+        if self._keys.signing and self._vouched < self._plain:
+            told = f"entries up to {self._plain} were written without a key: an anchor proves them"
+            self._tell(1, "unproved", told)
         for seq in sorted(self._anchors):
             if seq > self.last.seq:
                 told = f"an anchor tells of {seq} entries, and there are {self.last.seq}"
@@ -145,8 +168,7 @@ class Verification:
 
     def _signature(self, link: Link, *, in_place: bool) -> None:
         if link.key_id not in self._keys:
-            told = f"signed with the key {link.key_id!r}, which was not given"
-            self._tell(link.seq, "unknown_key", told)
+            self._unknown_key(link)
             return
         try:
             wanted = expected_hash(link, self._keys)
@@ -158,8 +180,22 @@ class Verification:
             self._tell(link.seq, "altered", f"{link.action}: a column was changed")
         elif self._was_signed and not link.key_id:
             self._tell(link.seq, "unsigned", "written without a key after signed entries")
+        elif not link.key_id:
+            self._plain = link.seq
         self._signed += bool(link.key_id) and wanted == link.hash
         self._was_signed |= bool(link.key_id)
+
+    def _unknown_key(self, link: Link) -> None:
+        """Of an old key that was not given, perhaps; among rows that were verified of a forger."""
+        if self._signed:
+            told = (
+                f"written with the key {link.key_id!r}, which was not given, after signed entries"
+            )
+            self._tell(link.seq, "unsigned", told)
+        elif link.key_id not in self._unknown:
+            told = f"signed with the key {link.key_id!r}, which was not given, from here on"
+            self._tell(link.seq, "unknown_key", told)
+            self._unknown.add(link.key_id)
 
     def _anchor(self, link: Link) -> None:
         anchor = self._anchors.get(link.seq)
@@ -167,6 +203,7 @@ class Verification:
             return
         if anchor.hash == _hex(link.hash):
             self._fitting += 1
+            self._vouched = max(self._vouched, link.seq)
         else:
             self._tell(link.seq, "anchor", "another entry than when the anchor was made")
 

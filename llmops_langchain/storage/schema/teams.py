@@ -44,6 +44,8 @@ workspaces = Table(
     Column("version", BigInteger, nullable=False),
     Column("audit_seq", BigInteger, nullable=False),
     Column("audit_hash", LargeBinary, nullable=False),
+    # Which key signed the last entry; none or empty for a plain chain.
+    Column("audit_key", Text),
     # The last entry that an anchor was made of.
     Column("anchored_seq", BigInteger, nullable=False, server_default="0"),
     sqlite_with_rowid=False,

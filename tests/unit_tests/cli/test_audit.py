@@ -58,6 +58,14 @@ def test_tampering_is_told_with_its_place_and_exit_code_1(url, shop, ops) -> Non
     assert "TAMPERED WITH\n  entry 3: altered" in told.output
 
 
+def test_a_missing_key_is_no_tampering_and_exit_code_2(url, shop, monkeypatch) -> None:
+    monkeypatch.delenv("LLMOPS_AUDIT_KEY_FILE")
+    told = run("audit", "verify", "--url", url)
+    assert told.exit_code == 2
+    assert f"{shop}: 9 entries, not signed, 0 anchors: CANNOT BE VERIFIED" in told.output
+    assert "set LLMOPS_AUDIT_KEY" in told.output
+
+
 def test_anchors_are_printed_and_compared(url, shop, tmp_path) -> None:
     path = tmp_path / "anchors.jsonl"
     path.write_text(run("audit", "anchor", "--url", url).output)

@@ -103,6 +103,16 @@ class TestRecording:
         with pytest.raises(ConfigurationError, match="16,384"):
             teams.record(shop, "set", actor="ann", after={"text": "x" * 20_000})
 
+    @pytest.mark.parametrize("odd", ["p1", ("a",), ("a", "b", "c"), ("", "x"), (1, 2), "xyz"])
+    def test_an_odd_target_is_a_clear_error(self, teams, shop, odd) -> None:
+        with pytest.raises(ConfigurationError, match="target"):
+            teams.record(shop, "did", actor="ann", target=odd)
+
+    @pytest.mark.parametrize("odd", ["hello", 5, [1]])
+    def test_odd_values_are_a_clear_error(self, teams, shop, odd) -> None:
+        with pytest.raises(ConfigurationError, match="dicts"):
+            teams.record(shop, "did", actor="ann", after=odd)
+
     def test_what_is_no_json_is_refused(self, teams, shop) -> None:
         with pytest.raises(AuditError, match="JSON"):
             teams.record(shop, "set", actor="ann", after={"when": object()})
@@ -184,6 +194,21 @@ class TestExport:
         assert teams.audit(shop, actor="bo")
         with pytest.raises(PermissionDeniedError):
             teams.export_audit(shop, actor="bo")
+
+    def test_what_a_purged_one_left_is_exported_by_the_app_alone(self, teams, shop) -> None:
+        teams.delete(shop, actor="ann")
+        teams.purge(shop, actor="ann")
+        lines = [*teams.export_audit(shop, actor=SYSTEM)]
+        assert orjson.loads(lines[-1])["action"] == "workspace.purged"
+        assert teams.verify_audit(shop)[0].entries == len(lines)
+        with pytest.raises(NotFoundError):
+            teams.export_audit(shop, actor="ann")
+        with pytest.raises(NotFoundError):
+            teams.export_audit("never", actor=SYSTEM)
+
+    async def test_asyncio_reads_the_same(self, teams, shop) -> None:
+        lines = [each async for each in teams.aexport_audit(shop, actor="ann")]
+        assert [orjson.loads(each)["seq"] for each in lines] == [*range(1, 11)]
 
     def test_a_long_log_is_read_in_pages(self, teams, shop, monkeypatch) -> None:
         monkeypatch.setattr("llmops_langchain.workspaces.audits._PAGE", 3)

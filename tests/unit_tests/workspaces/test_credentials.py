@@ -174,6 +174,21 @@ class TestEnds:
         assert reason(teams, old.token) == "expired"
         assert teams.authenticate(new.token)
 
+    def test_a_rotated_one_lasts_as_long_as_the_one_before(self, teams, shop, clock) -> None:
+        old = teams.create_key(
+            shop, name="k", scopes=["projects.read"], actor="ann", expires_in=3600
+        )
+        clock.advance(1000)
+        new = teams.rotate_key(shop, old.key.id, actor="ann")
+        assert new.key.expires_at == clock() + 3600
+        newer = teams.rotate_key(shop, new.key.id, actor="ann", expires_in=60)
+        assert newer.key.expires_at == clock() + 60
+
+    def test_a_key_is_told_what_it_lacks(self, teams, shop) -> None:
+        new = teams.create_key(shop, name="k", scopes=["projects.read"], actor="ann")
+        with pytest.raises(PermissionDeniedError, match="more scopes"):
+            teams.require(teams.authenticate(new.token), "audit.read", shop)
+
     def test_without_a_grace_the_old_one_ends_now(self, teams, shop) -> None:
         old = teams.create_key(shop, name="k", scopes=["projects.read"], actor="ann")
         teams.rotate_key(shop, old.key.id, actor="ann", grace=0)
@@ -217,6 +232,10 @@ class TestSecrecy:
     @pytest.mark.parametrize("odd", [None, 5, b"", "", "llmops_key_", "\ud800" * 60, "ä" * 60])
     def test_what_is_no_key_is_unknown(self, teams, odd) -> None:
         assert reason(teams, odd) == "unknown"
+
+    def test_a_key_from_a_file_may_end_with_its_line(self, teams, shop) -> None:
+        new = teams.create_key(shop, name="k", scopes=["projects.read"], actor="ann")
+        assert teams.authenticate(f"{new.token}\n").id == str(new.key.id)
 
     def test_a_key_that_nobody_made_is_unknown(self, teams) -> None:
         assert reason(teams, new_token("llmops_key_")) == "unknown"

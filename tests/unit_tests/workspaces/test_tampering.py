@@ -105,7 +105,7 @@ def test_a_forged_row_at_the_end_is_found_without_the_key(teams, shop, database)
         connection.execute(insert(audit_log).values(forged.values()))
         head = {"audit_seq": forged.seq, "audit_hash": forged.hash}
         connection.execute(update(workspaces).where(workspaces.c.id == shop).values(head))
-    assert places(teams, shop) == [(10, "unknown_key")]
+    assert places(teams, shop) == [(10, "unsigned")]
 
 
 def test_a_row_behind_the_end_is_found(teams, shop, database) -> None:
@@ -151,7 +151,14 @@ def test_a_cut_end_shows_by_an_anchor_and_by_nothing_else(teams, shop, database)
 
 def test_a_chain_written_anew_with_the_key_shows_by_an_anchor(teams, shop, database) -> None:
     (anchor,) = [each for each in teams.anchors() if each.workspace == shop]
-    head, keys, stored = Head(0, START), AuditKeys([KEY]), rows(database, shop)
+    rewritten(database, shop, AuditKeys([KEY]))
+    assert places(teams, shop) == []
+    assert places(teams, shop, anchors=[anchor]) == [(9, "anchor")]
+
+
+def rewritten(database: Database, shop: str, keys: AuditKeys) -> None:
+    """Write a whole chain anew, with another time in each entry."""
+    head, stored = Head(0, START), rows(database, shop)
     with intruder(database) as connection:
         connection.execute(delete(audit_log).where(audit_log.c.workspace == shop))
         for row in stored:
@@ -159,10 +166,27 @@ def test_a_chain_written_anew_with_the_key_shows_by_an_anchor(teams, shop, datab
             new = linked(head, keys, **bare | {"ts": row["ts"] + 1})
             connection.execute(insert(audit_log).values(new.values()))
             head = Head(new.seq, new.hash)
-        values = {"audit_seq": head.seq, "audit_hash": head.hash}
+        values = {"audit_seq": head.seq, "audit_hash": head.hash, "audit_key": keys.signing}
         connection.execute(update(workspaces).where(workspaces.c.id == shop).values(values))
-    assert places(teams, shop) == []
-    assert places(teams, shop, anchors=[anchor]) == [(9, "anchor")]
+
+
+def test_a_chain_written_anew_without_the_key_is_not_taken_for_proved(
+    teams, shop, database
+) -> None:
+    rewritten(database, shop, AuditKeys())
+    (report,) = teams.verify_audit(shop)
+    assert not report.ok
+    assert [(each.seq, each.kind) for each in report.findings] == [(1, "unproved")]
+    teams.update(shop, name="Markets", actor="ann")
+    assert not teams.verify_audit(shop)[0].ok
+
+
+def test_a_chain_that_was_emptied_is_found(teams, shop, database) -> None:
+    with intruder(database) as connection:
+        connection.execute(delete(audit_log).where(audit_log.c.workspace == shop))
+        head = {"audit_seq": 0, "audit_hash": START, "audit_key": ""}
+        connection.execute(update(workspaces).where(workspaces.c.id == shop).values(head))
+    assert places(teams, shop) == [(1, "cut")]
 
 
 def test_an_anchor_goes_on_to_fit_as_the_chain_grows(teams, shop) -> None:
@@ -237,8 +261,20 @@ def test_a_new_key_goes_on_where_the_old_one_ended(database, clock) -> None:
 
 def test_without_the_old_key_its_rows_cannot_be_verified(database, clock) -> None:
     shop = history(Workspaces(database, audit_keys=[OLD_KEY], clock=clock))
-    found = places(Workspaces(database, audit_keys=[KEY], clock=clock), shop)
-    assert {kind for _, kind in found} == {"unknown_key"}
+    both = Workspaces(database, audit_keys=[KEY, OLD_KEY], clock=clock)
+    both.update(shop, name="Markets", actor="ann")
+    newer = Workspaces(database, audit_keys=[KEY], clock=clock)
+    newer.update(shop, name="Shops", actor="ann")  # its own key wrote last
+    assert places(newer, shop) == [(1, "unknown_key")]
+    assert newer.verify_audit(shop)[0].is_unproved
+
+
+def test_an_altered_key_id_is_no_key_that_was_forgotten(teams, shop, database) -> None:
+    row = rows(database, shop)[5]
+    overwrite(database, row, key_id="0" * 16, after="{}")
+    (report,) = teams.verify_audit(shop)
+    assert [each.seq for each in report.findings] == [6]
+    assert not report.is_unproved
 
 
 def test_a_signed_chain_is_not_gone_on_with_unsigned(database, teams, shop) -> None:
@@ -248,12 +284,23 @@ def test_a_signed_chain_is_not_gone_on_with_unsigned(database, teams, shop) -> N
     assert teams.get(shop, actor="ann").name == "Shops"
 
 
+def test_nor_with_another_key_alone(database, teams, shop) -> None:
+    other = Workspaces(database, audit_keys=[OLD_KEY])
+    with pytest.raises(AuditError, match="newest one first"):
+        other.update(shop, name="Markets", actor="ann")
+    assert places(teams, shop) == []
+
+
 def test_a_plain_chain_may_become_a_signed_one(database, clock) -> None:
     shop = history(Workspaces(database, clock=clock))
     keyed = Workspaces(database, audit_keys=[KEY], clock=clock)
+    (anchor,) = [each for each in keyed.anchors() if each.workspace == shop]
     keyed.update(shop, name="Markets", actor="ann")
-    (report,) = keyed.verify_audit(shop)
+    (report,) = keyed.verify_audit(shop, anchors=[anchor])
     assert (report.ok, report.entries, report.signed) == (True, 10, 1)
+    (report,) = keyed.verify_audit(shop)
+    assert report.is_unproved
+    assert [(each.seq, each.kind) for each in report.findings] == [(1, "unproved")]
 
 
 def test_no_key_stands_in_the_database(database, shop) -> None:
@@ -267,11 +314,15 @@ def test_no_key_stands_in_the_database(database, shop) -> None:
         "DELETE FROM llmops_audit_log",
         "UPDATE llmops_audit_people SET name = 'x'",
         "TRUNCATE llmops_audit_log",
+        "REPLACE INTO llmops_audit_log SELECT * FROM llmops_audit_log",
+        "REPLACE INTO llmops_audit_people SELECT * FROM llmops_audit_people",
     ],
 )
 def test_the_database_itself_refuses_to_change_the_log(clock, tmp_path, statement, request) -> None:
     urls = [f"sqlite:///{tmp_path}/guarded.db"] if "TRUNCATE" not in statement else []
-    for url in [*urls, request.getfixturevalue("postgres_url")]:
+    if "REPLACE" not in statement:  # SQLite's word
+        urls.append(request.getfixturevalue("postgres_url"))
+    for url in urls:
         with Database(url) as database:
             shop = history(Workspaces(database, clock=clock))
             before = rows(database, shop)

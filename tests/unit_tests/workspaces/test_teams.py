@@ -368,6 +368,12 @@ class TestForgetting:
         teams.forget(Subject(user="cy", workspace=other))
         assert [each.id for each in teams.list("cy")] == [shop]
 
+    def test_an_address_that_never_joined_is_forgotten_too(self, teams, shop, database) -> None:
+        teams.invite(shop, "Zed@Example.com", "viewer", actor="ann")
+        assert teams.forget(Subject(user="zed@example.com")) > 0
+        assert "zed@" not in everything(database).lower()
+        assert teams.verify_audit(shop)[0].ok
+
     def test_a_conversation_is_nobody(self, teams, shop) -> None:
         assert teams.forget(Subject(thread="t")) == 0
         assert len(teams.members(shop, actor="ann")) == 3

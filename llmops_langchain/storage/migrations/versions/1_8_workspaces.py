@@ -39,6 +39,7 @@ def _create_workspaces() -> None:
         sa.Column("version", sa.BigInteger, nullable=False),
         sa.Column("audit_seq", sa.BigInteger, nullable=False),
         sa.Column("audit_hash", sa.LargeBinary, nullable=False),
+        sa.Column("audit_key", sa.Text),
         sa.Column("anchored_seq", sa.BigInteger, nullable=False, server_default="0"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_llmops_workspaces")),
         sqlite_with_rowid=False,
@@ -193,6 +194,14 @@ def _guard_on_sqlite() -> None:
     ):
         op.execute(
             f"CREATE TRIGGER {table}_no_{verb} BEFORE {verb.upper()} ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END"
+        )
+
+    # `INSERT OR REPLACE` deletes without a DELETE trigger.
+    for table, key in (("llmops_audit_log", "seq"), ("llmops_audit_people", "pseudonym")):
+        there = f"SELECT 1 FROM {table} WHERE workspace = NEW.workspace AND {key} = NEW.{key}"  # noqa: S608 - constants
+        op.execute(
+            f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN EXISTS ({there}) "
             f"BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END"
         )
 
