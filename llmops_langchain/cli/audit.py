@@ -34,6 +34,9 @@ def verify(
     from llmops_langchain.workspaces import anchors_of_lines
 
     kept = [] if anchors is None else anchors_of_lines(_read(anchors))
+    if anchors is not None and not kept:
+        typer.echo(f"llmops: {anchors} holds no anchor", err=True)
+        raise typer.Exit(2)
     with _workspaces(url) as workspaces:
         reports = workspaces.verify_audit(workspace, anchors=kept)
     for each in reports:

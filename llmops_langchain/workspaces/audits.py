@@ -34,7 +34,7 @@ class Audits:
     """The part of `Workspaces` that is about the audit log."""
 
     _tenants: Tenants
-    _on_anchor: OnAnchor | None = None
+    _takers: list[OnAnchor]
 
     def audit(
         self,
@@ -168,8 +168,8 @@ class Audits:
         """Call `take` in each round of `ops.maintain()` with the ends of the chains that grew.
 
         It is to keep them where the database's owner cannot reach them: another host, an object
-        store, a printed page. If it raises, the next round gives them again. May be used as a
-        decorator.
+        store, a printed page. If it raises, the next round gives them again, to
+        all who take them. May be used as a decorator, and more than once.
 
         Raises:
             ConfigurationError: If it cannot be called, or is a coroutine function.
@@ -177,18 +177,20 @@ class Audits:
         if not callable(take) or inspect.iscoroutinefunction(take):
             msg = f"anchors are taken by a plain function of one argument, got {take!r}"
             raise ConfigurationError(msg)
-        self._on_anchor = take
+        self._takers.append(take)
         return take
 
     def _anchored(self) -> int:
         """Give the ends of the chains that grew to whoever takes them; how many."""
-        if self._on_anchor is None:
+        if not self._takers:
             return 0
         now = self._tenants.clock()
         with self._tenants.begin(read_only=True, workspace=everywhere) as connection:
-            grown = [row for row in connection.execute(ENDS) if row.audit_seq > row.anchored_seq]
+            grown = [row for row in connection.execute(ENDS) if row.audit_seq != row.anchored_seq]
         if grown:
-            self._on_anchor([_anchor(row, now) for row in grown])
+            ends = [_anchor(row, now) for row in grown]
+            for take in self._takers:
+                take(ends)
         for row in grown:
             with self._tenants.begin(workspace=row.id) as connection:
                 done = Within(row.id).update(workspaces).values(anchored_seq=row.audit_seq)
@@ -223,7 +225,8 @@ class Audits:
                 head = Head(0, START) if row is None else Head(row.audit_seq, row.audit_hash)
                 # PostgreSQL shows each statement what was committed before it: there may be more.
                 if head.seq <= walk.last.seq or not _more(connection, workspace, walk.last.seq):
-                    return walk.report(head, known)
+                    noted = 0 if row is None else row.anchored_seq
+                    return walk.report(head, known, anchored=noted)
 
     def _lines(self, workspace: str, until: int) -> Iterator[str]:
         last = 0

@@ -13,10 +13,17 @@ from llmops_langchain.storage.schema import (
 from llmops_langchain.workspaces.chain import Target
 from llmops_langchain.workspaces.tenants import Change
 
-__all__ = ["end_workspace", "erase_names"]
+__all__ = ["close_workspace", "end_workspace", "erase_names"]
 
 _IN_ORDER = (project_shares, api_keys, invitations, roles, projects, members)
 """A table before those that it points at."""
+
+
+def close_workspace(change: Change) -> None:
+    """Let nobody in any more; it can be restored until it is purged."""
+    gone = change.within.update(workspaces).values(deleted_at=change.now)
+    change.connection.execute(gone)
+    change.note("workspace.deleted", Target("workspace", change.workspace))
 
 
 def end_workspace(change: Change) -> None:

@@ -49,12 +49,13 @@ class Invitations:
     """The part of `Workspaces` that is about invitations."""
 
     _tenants: Tenants
-    _deliver: Deliver | None = None
+    _deliverers: list[Deliver]
 
     def on_invitation(self, deliver: Deliver) -> Deliver:
         """Call `deliver` with each new invitation once it is stored; may be used as a decorator.
 
-        One that fails does not undo the invitation: `NewInvitation.delivered` is then `False`.
+        Several are called in turn. One that fails does not undo the invitation:
+        `NewInvitation.delivered` is then `False`.
 
         Raises:
             ConfigurationError: If it cannot be called, or is a coroutine function.
@@ -62,7 +63,7 @@ class Invitations:
         if not callable(deliver) or inspect.iscoroutinefunction(deliver):
             msg = f"invitations are brought by a plain function of one argument, got {deliver!r}"
             raise ConfigurationError(msg)
-        self._deliver = deliver
+        self._deliverers.append(deliver)
         return deliver
 
     def invite(
@@ -216,15 +217,15 @@ class Invitations:
         return found.workspace, found.id
 
     def _delivered(self, new: NewInvitation) -> NewInvitation:
-        if self._deliver is None:
-            return new
         try:
-            self._deliver(new)
+            for deliver in self._deliverers:
+                deliver(new)
         except Exception as error:  # noqa: BLE001 - whatever an app's mailer raises
             # Its class alone: the text of the error may quote the address or the token.
-            logger.warning("an invitation was not delivered: %s", type(error).__name__)
+            told = (new.invitation.id, new.invitation.workspace, type(error).__name__)
+            logger.warning("invitation %s of workspace %s was not delivered: %s", *told)
             return new
-        return replace(new, delivered=True)
+        return replace(new, delivered=bool(self._deliverers))
 
 
 def end_pending(change: Change, status: InvitationStatus, *which: ColumnElement[bool]) -> int:

@@ -19,6 +19,7 @@ from llmops_langchain.storage.types import new_id
 from llmops_langchain.workspaces.actors import Actor, actor_of
 from llmops_langchain.workspaces.chain import Target
 from llmops_langchain.workspaces.checking import duration, label, uuid_of
+from llmops_langchain.workspaces.permissions import told
 from llmops_langchain.workspaces.records import ApiKey, NewApiKey
 from llmops_langchain.workspaces.statements import KEY_OF, Within
 from llmops_langchain.workspaces.tenants import Change, Tenants
@@ -64,7 +65,7 @@ class Keys:
             PermissionDeniedError: If the actor may not, or may not do all of the scopes.
             StorageError: If the database cannot keep it.
         """
-        named, wanted = label(name, "name"), self._tenants.vocabulary.checked(scopes)
+        named, wanted = label(name, "name"), self._tenants.vocabulary.checked(scopes, "scopes")
         lasts = None if expires_in is None else duration(expires_in, "expires_in")
         with self._tenants.changing(
             workspace, actor_of(actor), "keys.create", project=project
@@ -190,8 +191,9 @@ class Keys:
         replaces: UUID | None = None,
     ) -> NewApiKey:
         """A key that its maker may do everything of."""
-        if not self._tenants.vocabulary.held(scopes) <= change.who.held:
-            why = "a key may do no more than its maker"
+        more = self._tenants.vocabulary.held(scopes) - change.who.held
+        if more:
+            why = f"a key may do no more than its maker, who lacks {told(more)}"
             change.refuse("keys.create", why)
         token = new_token("llmops_key_")
         key = ApiKey(

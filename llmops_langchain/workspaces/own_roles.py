@@ -9,6 +9,7 @@ from llmops_langchain.storage.schema import invitations, members, roles
 from llmops_langchain.workspaces.actors import Actor, actor_of
 from llmops_langchain.workspaces.chain import Target
 from llmops_langchain.workspaces.checking import role_name
+from llmops_langchain.workspaces.permissions import told
 from llmops_langchain.workspaces.records import Role
 from llmops_langchain.workspaces.roles import ROLES, outranks
 from llmops_langchain.workspaces.standing import own_permissions
@@ -136,8 +137,10 @@ class OwnRoles:
         return _role(name, found)
 
     def _need_above(self, change: Change, permission: str, patterns: Iterable[str]) -> None:
-        if not outranks(change.who.held, self._tenants.vocabulary.held(patterns)):
-            why = f"{change.who.role!r} does not stand above a role that may do this"
+        held = self._tenants.vocabulary.held(patterns)
+        if not outranks(change.who.held, held):
+            lacks = f": it lacks {told(more)}" if (more := held - change.who.held) else ""
+            why = f"{change.who.role!r} does not stand above a role that may do this{lacks}"
             change.refuse(permission, why)
 
 

@@ -7,7 +7,7 @@ from itertools import product
 
 from llmops_langchain.errors import ConfigurationError
 
-__all__ = ["PERMISSIONS", "Vocabulary", "words"]
+__all__ = ["PERMISSIONS", "Vocabulary", "told", "words"]
 
 _NAME = "[a-z][a-z0-9_]*"
 _WORD = re.compile(rf"{_NAME}(\.{_NAME}){{1,4}}")
@@ -68,13 +68,16 @@ class Vocabulary:
         """Every permission that one of them fits, and every pattern that they fill wholly."""
         return self._known(tuple(sorted(set(patterns))))
 
-    def checked(self, patterns: Iterable[str]) -> tuple[str, ...]:
+    def checked(self, patterns: Iterable[str], name: str = "permissions") -> tuple[str, ...]:
         """The patterns, each once and sorted, if each allows something.
 
         Raises:
-            ConfigurationError: If one is malformed, or fits no permission at all.
+            ConfigurationError: If there is none, or one is malformed or fits no permission at all.
         """
-        given = tuple(sorted(set(words(patterns, "permissions"))))
+        given = tuple(sorted(set(words(patterns, name))))
+        if not given:
+            msg = f"`{name}` names no permission: write `projects.read`, `projects.*` or `*`"
+            raise ConfigurationError(msg)
         for each in given:
             if not _PATTERN.fullmatch(each) or not self._matching(each):
                 msg = (
@@ -92,6 +95,13 @@ class Vocabulary:
     def _matching(self, pattern: str) -> frozenset[str]:
         parts = pattern.split(".")
         return frozenset(each for each in self.permissions if _fits(parts, each.split(".")))
+
+
+def told(permissions: Iterable[str]) -> str:
+    """Some permissions, for an error: three of them at most."""
+    plain = sorted(each for each in permissions if "*" not in each)
+    more = f" and {len(plain) - 3} more" if len(plain) > 3 else ""  # noqa: PLR2004 - a sentence holds no more
+    return ", ".join(plain[:3]) + more
 
 
 def words(given: Iterable[str], name: str) -> list[str]:

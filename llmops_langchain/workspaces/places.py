@@ -13,7 +13,7 @@ from llmops_langchain.workspaces.actors import Actor, actor_of
 from llmops_langchain.workspaces.chain import START, Target
 from llmops_langchain.workspaces.checking import identifier, label
 from llmops_langchain.workspaces.emails import address
-from llmops_langchain.workspaces.ending import end_workspace
+from llmops_langchain.workspaces.ending import close_workspace, end_workspace
 from llmops_langchain.workspaces.records import Workspace
 from llmops_langchain.workspaces.roles import OWNER
 from llmops_langchain.workspaces.standing import Standing
@@ -123,9 +123,7 @@ class Places:
         for `workspace_retention` seconds.
         """
         with self._tenants.changing(workspace, actor_of(actor), "workspace.delete") as change:
-            gone = change.within.update(workspaces).values(deleted_at=change.now)
-            change.connection.execute(gone)
-            change.note("workspace.deleted", Target("workspace", workspace))
+            close_workspace(change)
 
     def restore(self, workspace: str, *, actor: Actor | str | None) -> Workspace:
         """Undo `delete`; needs the same permission. Errors as for `get`."""

@@ -273,7 +273,7 @@ class Projects:
 
         Args:
             workspace: Where.
-            project: Whose; `None` for the one of all the workspace.
+            project: Whose, also when the project was deleted; `None` for the workspace's own.
             actor: Who does it.
             period: Which, if there are several.
 
@@ -286,7 +286,7 @@ class Projects:
         who = actor_of(actor)
 
         def noted(connection: "Connection") -> None:
-            change = self._for_budget(connection, workspace, project, who)
+            change = self._for_budget(connection, workspace, project, who, gone=True)
             change.note("budget.removed", _target(workspace, project), before={"period": period})
             self._tenants.conclude(change)
 
@@ -296,10 +296,18 @@ class Projects:
             )
 
     def _for_budget(
-        self, connection: "Connection", workspace: str, project: str | None, who: Actor | None
+        self,
+        connection: "Connection",
+        workspace: str,
+        project: str | None,
+        who: Actor | None,
+        *,
+        gone: bool = False,
     ) -> Change:
+        """A change of a budget; the project may be gone, if so said."""
         change = self._tenants.claimed(connection, workspace, who)
-        change.need("budgets.update", project)
+        is_gone = gone and project is not None and not _is_there(change, project)
+        change.need("budgets.update", None if is_gone else project)
         return change
 
     def _need_budgets(self) -> Budgets:
@@ -311,6 +319,11 @@ class Projects:
 
 def _target(workspace: str, project: str | None) -> Target:
     return Target("workspace", workspace) if project is None else Target("project", project)
+
+
+def _is_there(change: Change, project: str) -> bool:
+    asked = change.within.select(projects, projects.c.id).where(projects.c.id == project)
+    return change.connection.execute(asked).first() is not None
 
 
 def _row(change: Change, project: str) -> Row[Any]:

@@ -68,6 +68,9 @@ def keys_of_file(path: Path) -> tuple[str, ...]:
     if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
         msg = f"`audit_key_file`: others may read {path}: run `chmod 600` on it, and change the key"
         raise ConfigurationError(msg)
+    if any(len(each) < _SHORTEST for each in lines):
+        msg = f"`audit_key_file`: {path} holds a line that is no key of {_SHORTEST} characters"
+        raise ConfigurationError(msg)
     if not lines:
         msg = f"`audit_key_file`: {path} holds no key: make one with `llmops audit new-key FILE`"
         raise ConfigurationError(msg)

@@ -279,7 +279,8 @@ class Tenants:
                 )
                 self.conclude(change)
         except Exception as failed:  # noqa: BLE001 - whatever it is, the answer stays no
-            logger.warning("a refusal was not recorded: %s", type(failed).__name__)
+            name = type(failed).__name__
+            logger.warning("a refusal in workspace %s was not recorded: %s", workspace, name)
 
 
 def _check(workspace: str, project: str | None) -> None:

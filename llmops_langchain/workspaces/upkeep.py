@@ -1,5 +1,7 @@
 """Housekeeping of workspaces, and the end of a person in them."""
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table, or_
@@ -17,13 +19,15 @@ from llmops_langchain.storage.schema import (
 from llmops_langchain.workspaces.actors import SYSTEM
 from llmops_langchain.workspaces.audits import Audits
 from llmops_langchain.workspaces.emails import address
-from llmops_langchain.workspaces.ending import end_workspace, erase_names
+from llmops_langchain.workspaces.ending import close_workspace, end_workspace, erase_names
 from llmops_langchain.workspaces.invitations import end_pending
 from llmops_langchain.workspaces.members import need_another_owner, take_out
 from llmops_langchain.workspaces.statements import MEETINGS_OF, due, everywhere
 from llmops_langchain.workspaces.tenants import Change
 
 __all__ = ["Upkeep"]
+
+logger = logging.getLogger(__name__)
 
 
 class Upkeep(Audits):
@@ -44,15 +48,23 @@ class Upkeep(Audits):
         return {
             "invitations expired": expired,
             "workspaces purged": purged,
-            "chains anchored": self._anchored(),
+            **self._told_anchors(),
         }
+
+    def _told_anchors(self) -> Done:
+        """What came of handing out anchors; one who takes none does not undo the rest."""
+        try:
+            return {"chains anchored": self._anchored()}
+        except Exception as error:  # noqa: BLE001 - whatever an app's function raises
+            logger.warning("anchors were not taken: %s", type(error).__name__)
+            return {"chains anchored": 0, "anchors refused": 1}
 
     def forget(self, whom: Subject) -> int:
         """Take a person out of every workspace, and the name out of the audit logs; how many rows.
 
         Who was invited and never joined is named by the address. The entries stay, without the
-        name. A workspace that nobody else is a member of is deleted
-        and purged with its only member.
+        name. A workspace that nobody else is a member of is deleted: until it is purged, `SYSTEM`
+        may restore it.
 
         Raises:
             LastOwnerError: If other members would be left without an owner; all else is done.
@@ -110,11 +122,9 @@ class Upkeep(Audits):
             asked = change.within.select(members)
             everybody = connection.execute(asked).all()
             mine = [each for each in everybody if each.user_id == user]
-            if mine and len(everybody) == 1:
-                end_workspace(change)
-                self._tenants.conclude(change)
-                return 1
-            touched = sum(_member_forgotten(change, each) for each in mine)
+            if mine and len(everybody) == 1 and row.deleted_at is None:
+                close_workspace(change)
+            touched = sum(_member_forgotten(change, each, everybody) for each in mine)
             emails = {each.email_key for each in mine} | _joined_by(change, user)
             emails |= {_email_key(user)} - {""}
             touched += _taken_out(change, user, emails)
@@ -131,8 +141,8 @@ def _email_key(user: str) -> str:
         return ""
 
 
-def _member_forgotten(change: Change, row: Any) -> int:
-    if row.role == "owner":
+def _member_forgotten(change: Change, row: Any, everybody: Sequence[Any]) -> int:
+    if row.role == "owner" and len(everybody) > 1:
         need_another_owner(change)
     take_out(change, row, heir=None)
     return 1

@@ -125,14 +125,18 @@ class Verification:
         self._persons(link)
         self.last = Head(link.seq, link.hash)
 
-    def report(self, head: Head, people: Mapping[str, Named]) -> AuditReport:
+    def report(self, head: Head, people: Mapping[str, Named], *, anchored: int = 0) -> AuditReport:
         """What was found, once there are no more rows.
 
         Args:
             head: Where the workspace says that its chain ends.
             people: Who stands behind the pseudonyms in it.
+            anchored: How many entries the workspace says that an anchor was made of.
         """
         self._end(head)
+        if anchored > self.last.seq:
+            told = f"an anchor was made of {anchored} entries, and there are {self.last.seq}"
+            self._tell(self.last.seq + 1, "cut", told)
         for person, seq in self._named.items():
             self._person(seq, person, people.get(person))
         return AuditReport(

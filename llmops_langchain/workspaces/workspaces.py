@@ -67,6 +67,7 @@ class Workspaces(Gate, Places, Members, Invitations, Projects, Keys, OwnRoles, U
         self._retention, self._budgets = duration(retention, "retention"), budgets
         keys = AuditKeys(tuple(audit_keys))
         self._tenants = Tenants(database, Vocabulary(permissions), keys, clock)
+        self._takers, self._deliverers = [], []
         self._open_gate()
 
     arequire = hop(Gate.require)

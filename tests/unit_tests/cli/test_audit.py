@@ -74,6 +74,14 @@ def test_anchors_are_printed_and_compared(url, shop, tmp_path) -> None:
     assert f"{shop}: 9 entries, 9 signed, 1 anchors" in told.output
 
 
+def test_a_file_without_anchors_proves_nothing(url, shop, tmp_path) -> None:
+    path = tmp_path / "anchors.jsonl"
+    path.touch()
+    told = run("audit", "verify", "--url", url, "--workspace", shop, "--anchors", str(path))
+    assert told.exit_code == 2
+    assert "holds no anchor" in told.output
+
+
 def test_a_log_is_exported_as_lines(url, shop) -> None:
     lines = run("audit", "export", shop, "--url", url).output.splitlines()
     assert [orjson.loads(each)["seq"] for each in lines] == [*range(1, 11)]

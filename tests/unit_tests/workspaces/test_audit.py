@@ -235,12 +235,20 @@ class TestAnchors:
         def away(_) -> None:
             raise OSError
 
-        with pytest.raises(OSError):  # noqa: PT011 - it is told as it is
-            teams.maintain(clock())
+        assert teams.maintain(clock())["anchors refused"] == 1
+        teams._takers.clear()
         taken = []
         teams.on_anchor(taken.extend)
         teams.maintain(clock())
         assert [each.seq for each in taken] == [9]
+
+    def test_all_who_take_them_get_them(self, teams, shop, clock, tmp_path) -> None:
+        taken, path = [], tmp_path / "anchors.jsonl"
+        teams.on_anchor(anchors_to_file(path))
+        teams.on_anchor(taken.extend)
+        teams.maintain(clock())
+        assert anchors_of_lines(path.read_text()) == taken
+        assert [each.workspace for each in taken] == [shop]
 
     def test_they_go_to_a_file_and_come_back(self, teams, shop, tmp_path, clock) -> None:
         path = tmp_path / "anchors.jsonl"

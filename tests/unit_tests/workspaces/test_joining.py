@@ -163,6 +163,13 @@ class TestDelivery:
         assert "OSError" in caplog.text
         assert teams.accept(new.token, user_id="bo")
 
+    def test_several_are_called_in_turn(self, teams, shop) -> None:
+        brought = []
+        for name in ("mail", "chat"):
+            teams.on_invitation(lambda _, name=name: brought.append(name))
+        assert teams.invite(shop, "bo@example.com", "viewer", actor="ann").delivered
+        assert brought == ["mail", "chat"]
+
     def test_a_coroutine_is_refused(self, teams) -> None:
         async def deliver(_) -> None: ...
 

@@ -160,6 +160,17 @@ class TestBudgets:
         teams.remove_budget(shop, period="day", actor="ann")
         assert [each.budget.period for each in teams.budgets(shop, actor="ann")] == ["month"]
 
+    def test_that_of_a_deleted_project_can_be_taken_away(self, teams, shop) -> None:
+        teams.create_project(shop, "p", actor="bo", shared=False)
+        teams.set_budget(shop, "p", limit=5, actor="ann")
+        teams.create_role(shop, "purse", ["budgets.*", "workspace.read"], actor="ann")
+        teams.change_role(shop, "cy", "purse", actor="ann")
+        with pytest.raises(NotFoundError, match="no project"):  # not shared with Cy
+            teams.remove_budget(shop, "p", actor="cy")
+        teams.delete_project(shop, "p", actor="ann")
+        teams.remove_budget(shop, "p", actor="cy")
+        assert teams.budgets(shop, actor="ann") == []
+
     def test_without_an_llmops_there_are_none(self, database, clock) -> None:
         alone = Workspaces(database, clock=clock)
         shop = alone.create(name="S", owner_id="ann", owner_email="ann@example.com").id

@@ -189,6 +189,17 @@ def test_a_chain_that_was_emptied_is_found(teams, shop, database) -> None:
     assert places(teams, shop) == [(1, "cut")]
 
 
+def test_a_note_that_silences_anchors_is_found_and_does_not(teams, shop, database, clock) -> None:
+    with intruder(database) as connection:
+        theirs = update(workspaces).where(workspaces.c.id == shop)
+        connection.execute(theirs.values(anchored_seq=10**9))
+    assert places(teams, shop) == [(10, "cut")]
+    taken = []
+    teams.on_anchor(taken.extend)
+    teams.maintain(clock())
+    assert [each.seq for each in taken if each.workspace == shop] == [9]
+
+
 def test_an_anchor_goes_on_to_fit_as_the_chain_grows(teams, shop) -> None:
     (anchor,) = [each for each in teams.anchors() if each.workspace == shop]
     teams.update(shop, name="Markets", actor="ann")

@@ -118,6 +118,10 @@ class TestRoles:
         with pytest.raises(ConfigurationError, match="fits no permission"):
             VOCABULARY.checked([odd])
 
+    def test_no_pattern_at_all_is_a_clear_error(self) -> None:
+        with pytest.raises(ConfigurationError, match="names no permission"):
+            VOCABULARY.checked([])
+
     @pytest.mark.parametrize("odd", ["projects.read", [5], [None]])
     def test_patterns_are_a_list_of_texts(self, odd) -> None:
         with pytest.raises(ConfigurationError, match="list of texts"):
@@ -341,9 +345,10 @@ class TestForgetting:
         assert teams.list("cy", deleted=True) == []
         assert "cy" not in [each.user_id for each in teams.members(shop, actor="ann")]
         assert "cy" not in repr(teams.projects(shop, actor="ann"))
-        with pytest.raises(NotFoundError):  # nobody else was in it
-            teams.restore(other, actor=SYSTEM)
         assert "cy@" not in everything(database)
+        with pytest.raises(NotFoundError):  # nobody else was in it
+            teams.get(other, actor=SYSTEM)
+        assert teams.restore(other, actor=SYSTEM).name == "Own"
 
     def test_one_who_left_long_ago_is_forgotten_too(self, teams, shop, database) -> None:
         teams.leave(shop, actor="cy")
