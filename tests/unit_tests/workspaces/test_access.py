@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import FakeClock, one_of_each_kind
+from conftest import FakeClock
 from sqlalchemy import select
 
 from llmops_langchain.errors import LastOwnerError, NotFoundError, PermissionDeniedError
@@ -151,13 +151,6 @@ OF_NOBODY = {
 }
 APART = {"purge"}
 """Tested below: only what was deleted can be purged."""
-
-
-@pytest.fixture(scope="module")
-def opened(request, tmp_path_factory) -> Iterator:
-    folder = tmp_path_factory.mktemp("access")
-    with one_of_each_kind(request, folder, schema="access") as open_:
-        yield open_
 
 
 @pytest.fixture(params=KINDS)

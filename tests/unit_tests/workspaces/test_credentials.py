@@ -1,10 +1,9 @@
 """API keys do less than their makers, end when they should, and are nowhere to be read."""
 
 import logging
-from collections.abc import Iterator
 
 import pytest
-from conftest import FakeClock, one_of_each_kind
+from conftest import FakeClock
 from sqlalchemy import select
 
 from llmops_langchain.errors import (
@@ -21,16 +20,9 @@ from llmops_langchain.workspaces import SYSTEM, Actor, Workspaces
 from llmops_langchain.workspaces.tokens import digest, new_token
 
 
-@pytest.fixture(scope="module")
-def opened(request, tmp_path_factory) -> Iterator:
-    folder = tmp_path_factory.mktemp("credentials")
-    with one_of_each_kind(request, folder, schema="credentials") as open_:
-        yield open_
-
-
-@pytest.fixture(params=["sqlite_memory", "sqlite_file", "postgresql"])
-def database(request, opened) -> Database:
-    return opened(request.param)
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    return shared_database
 
 
 @pytest.fixture

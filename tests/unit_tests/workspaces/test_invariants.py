@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 import pytest
-from conftest import FakeClock, one_of_each_kind
+from conftest import FakeClock
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -174,13 +174,6 @@ class Team(RuleBasedStateMachine):
         (report,) = self.teams.verify_audit(self.shop)
         assert report.ok, report.findings
         assert report.entries == self.changes
-
-
-@pytest.fixture(scope="module")
-def opened(request, tmp_path_factory) -> Iterator:
-    folder = tmp_path_factory.mktemp("invariants")
-    with one_of_each_kind(request, folder, schema="invariants") as open_:
-        yield open_
 
 
 @pytest.mark.parametrize(

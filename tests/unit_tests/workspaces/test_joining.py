@@ -2,10 +2,9 @@
 """Who is invited joins once, as what the inviter may still give, and nobody poses as another."""
 
 import logging
-from collections.abc import Iterator
 
 import pytest
-from conftest import FakeClock, one_of_each_kind
+from conftest import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -24,17 +23,9 @@ from llmops_langchain.workspaces.emails import address
 from llmops_langchain.workspaces.tokens import HINT, digest, is_whole, new_token
 
 
-@pytest.fixture(scope="module")
-def opened(request, tmp_path_factory) -> Iterator:
-    folder = tmp_path_factory.mktemp("joining")
-    with one_of_each_kind(request, folder, schema="joining") as open_:
-        yield open_
-
-
-@pytest.fixture(params=["sqlite_memory", "sqlite_file", "postgresql"])
-def database(request, opened) -> Database:
-    """Shared by the tests, which make workspaces of their own."""
-    return opened(request.param)
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    return shared_database
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
 """Whatever is done to the audit log past this package is found, and where it was done."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from conftest import FakeClock, one_of_each_kind
+from conftest import FakeClock
 from sqlalchemy import delete, insert, select, text, update
 from unit_tests.workspaces.chains import KEY, OLD_KEY, altered, history, intruder, overwrite, rows
 
@@ -17,19 +16,11 @@ from llmops_langchain.workspaces.chain import START, Head, linked
 from llmops_langchain.workspaces.signing import AuditKeys
 
 COLUMNS = [each.name for each in audit_log.c]
-KINDS = ["sqlite_memory", "sqlite_file", "postgresql"]
 
 
-@pytest.fixture(scope="module")
-def opened(request, tmp_path_factory) -> Iterator:
-    folder = tmp_path_factory.mktemp("tampering")
-    with one_of_each_kind(request, folder, schema="tampering") as open_:
-        yield open_
-
-
-@pytest.fixture(params=KINDS)
-def database(request, opened) -> Database:
-    return opened(request.param)
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    return shared_database
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from conftest import FakeClock, one_of_each_kind
+from conftest import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,17 +25,9 @@ PATTERNS = [*PERMISSIONS, "*", "projects.*", "*.read", "members.*", "*.*"]
 patterns = st.lists(st.sampled_from(PATTERNS), max_size=5)
 
 
-@pytest.fixture(scope="module")
-def opened(request, tmp_path_factory) -> Iterator:
-    folder = tmp_path_factory.mktemp("teams")
-    with one_of_each_kind(request, folder, schema="teams") as open_:
-        yield open_
-
-
-@pytest.fixture(params=["sqlite_memory", "sqlite_file", "postgresql"])
-def database(request, opened) -> Database:
-    """Shared by the tests, which make workspaces of their own."""
-    return opened(request.param)
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    return shared_database
 
 
 @pytest.fixture
