@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -36,16 +37,22 @@ def test_nothing_learnt_is_nothing_known(learning) -> None:
     assert learning.suggest("p") == []
 
 
-@given(outcomes=st.lists(st.booleans(), max_size=12))
-def test_a_prediction_is_a_probability_with_an_interval(outcomes) -> None:
+def test_a_prediction_is_a_probability_with_an_interval() -> None:
     with LLMOps("sqlite://") as ops:
-        for number, success in enumerate(outcomes):
-            learn(ops.learning, number, success=success)
-        before = ops.learning.predict_success(TASK)
-        assert 0 <= before.low <= before.probability <= before.high <= 1
-        assert 0 <= before.confidence <= 1
-        learn(ops.learning, 99, success=True)
-        assert ops.learning.predict_success(TASK).probability >= before.probability - 1e-9
+
+        @given(outcomes=st.lists(st.booleans(), max_size=12))
+        def holds(outcomes: list[bool]) -> None:
+            with ops.track(workspace=uuid4().hex):  # nothing is known there yet
+                for number, success in enumerate(outcomes):
+                    learn(ops.learning, number, success=success)
+                before = ops.learning.predict_success(TASK)
+                assert 0 <= before.low <= before.probability <= before.high <= 1
+                assert 0 <= before.confidence <= 1
+                learn(ops.learning, 99, success=True)
+                after = ops.learning.predict_success(TASK)
+                assert after.probability >= before.probability - 1e-9
+
+        holds()
 
 
 def test_the_same_task_by_the_same_model_says_most(learning) -> None:
