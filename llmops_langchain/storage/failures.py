@@ -7,6 +7,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalErr
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from llmops_langchain.errors import (
+    ConfigurationError,
     DatabaseCorruptError,
     DatabaseLockedError,
     DatabaseReadOnlyError,
@@ -122,6 +123,11 @@ class Translation:
             where = self._url.render_as_string(hide_password=True)
             msg = f"{where!r}: all connections are in use: keep transactions short"
             raise DatabaseUnavailableError(msg) from error
+        if isinstance(error, UnicodeEncodeError):
+            msg = (
+                "a text holds half of a surrogate pair, which no database takes: mend or refuse it"
+            )
+            raise ConfigurationError(msg) from error
         if isinstance(error, sqlite3.IntegrityError):
             # As it would have come through SQLAlchemy: the caller's own error.
             raise IntegrityError(None, None, error) from error

@@ -115,6 +115,8 @@ class Keys:
         lasts = None if expires_in is None else duration(expires_in, "expires_in")
         with self._tenants.changing(workspace, actor_of(actor), "keys.rotate") as change:
             old = _row(change, key_id)
+            if old.project is not None:
+                change.need("keys.rotate", old.project)
             _need_live(change, old)
             ends = min(
                 change.now + left, float("inf") if old.expires_at is None else old.expires_at

@@ -116,7 +116,11 @@ class OwnRoles:
             asked = change.within.select(members, members.c.user_id)
             having = change.connection.execute(asked.where(members.c.role == name)).first()
             asked = change.within.select(invitations, invitations.c.id)
-            pending = (invitations.c.role == name, invitations.c.status == "pending")
+            pending = (
+                invitations.c.role == name,
+                invitations.c.status == "pending",
+                invitations.c.expires_at > change.now,
+            )
             if having is not None or change.connection.execute(asked.where(*pending)).first():
                 msg = f"members or invitations have the role {name!r}: give them another one first"
                 raise ConflictError(msg)

@@ -252,12 +252,14 @@ class Projects:
             asked = Within(workspace).select(projects).order_by(projects.c.id)
             shares = _shares(connection, workspace)
             rows = [_project(row, shares.get(row.id, ())) for row in connection.execute(asked)]
-        hidden = {each.id for each in rows if not _is_seen(each, who)}
+        seen = {None, *(each.id for each in rows if _is_seen(each, who))}
+        there = {each.id for each in rows}
         return [
             each
             for each in self._need_budgets().list()
             if each.budget.workspace == workspace
-            and each.budget.project not in hidden
+            # Who was let see a project that is gone, nobody knows any more.
+            and (each.budget.project in seen or (who.sees_all and each.budget.project not in there))
             and who.actor.project in (None, each.budget.project)
         ]
 
@@ -353,7 +355,7 @@ def _is_seen(project: Project, who: Standing) -> bool:
     """As `sees` asks the database."""
     if who.actor.project not in (None, project.id):
         return False
-    if who.actor.project == project.id:
+    if who.actor.project == project.id and who.sees_all:
         return True
     is_theirs = who.person is not None and who.person in (project.made_by, *project.shared_with)
     return project.shared or is_theirs or who.may("projects.read_all")

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _NOTHING: frozenset[str] = frozenset()
+_SEES_ALL = "projects.read_all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,8 @@ class Standing:
     """Every permission, and every pattern that they fill."""
     person: str | None
     """The member: the actor, or the maker of a key."""
+    sees_all: bool
+    """Whether that member sees projects that are not shared, whatever the key is for."""
     expires_at: float | None = None
     """When a key ends."""
 
@@ -88,7 +91,12 @@ def standing(
     if actor.kind == "system":
         everything = vocabulary.held(["*"])
         return Standing(
-            workspace=workspace, actor=actor, role="system", held=everything, person=None
+            workspace=workspace,
+            actor=actor,
+            role="system",
+            held=everything,
+            person=None,
+            sees_all=True,
         )
     if actor.kind == "user":
         return _of_member(connection, workspace, actor, vocabulary)
@@ -116,8 +124,9 @@ def sees(connection: Connection, who: Standing, project: str) -> bool:
     found = connection.execute(asked.where(projects.c.id == project)).one_or_none()
     if found is None or who.actor.project not in (None, project):
         return False
-    is_for_it = who.actor.project == project  # a key that was made for it
-    if found.shared or is_for_it or who.person == found.made_by or who.may("projects.read_all"):
+    # A key that was made for it sees what its maker does, as long as that does.
+    is_for_it = who.actor.project == project and who.sees_all
+    if found.shared or is_for_it or who.person == found.made_by or who.may(_SEES_ALL):
         return True
     share = within.select(project_shares, project_shares.c.user_id).where(
         project_shares.c.project == project, project_shares.c.user_id == who.person
@@ -165,12 +174,14 @@ def _of_member(
     found = connection.execute(asked).one_or_none()
     if found is None:
         return None
+    held = vocabulary.held(patterns_of(found.role, found.permissions))
     return Standing(
         workspace=workspace,
         actor=actor,
         role=found.role,
-        held=vocabulary.held(patterns_of(found.role, found.permissions)),
+        held=held,
         person=actor.id,
+        sees_all=_SEES_ALL in held,
     )
 
 
@@ -193,6 +204,7 @@ def _of_key(
         role="key",
         held=vocabulary.held(orjson.loads(key.scopes)) & may,
         person=key.made_by,
+        sees_all=_SEES_ALL in may,
         expires_at=key.expires_at,
     )
 

@@ -228,3 +228,9 @@ def test_a_connection_that_broke_is_replaced(postgres_url: str) -> None:
         with pytest.raises(DatabaseUnavailableError), database.begin() as connection:
             connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
         write_steps(database)
+
+
+def test_half_a_surrogate_pair_is_a_clear_error(database: Database) -> None:
+    asked = select(t.c.key).where(t.c.space == "\ud800")
+    with pytest.raises(ConfigurationError, match="surrogate"), database.begin() as connection:
+        connection.execute(asked)

@@ -32,11 +32,14 @@ def teams(database: Database, clock: FakeClock) -> Workspaces:
 
 @pytest.fixture
 def shop(teams: Workspaces) -> str:
-    """Ann owns it, Bo is an admin, Cy views; there are two projects."""
+    """Ann owns it, Bo is an admin, Cy views, Dee keeps keys; there are two projects."""
     shop = teams.create(name="Shop", owner_id="ann", owner_email="ann@example.com").id
     for person, role in (("bo", "admin"), ("cy", "viewer")):
         new = teams.invite(shop, f"{person}@example.com", role, actor="ann")
         teams.accept(new.token, user_id=person)
+    teams.create_role(shop, "keeper", ["keys.*", "projects.read"], actor="ann")
+    new = teams.invite(shop, "dee@example.com", "keeper", actor="ann")
+    teams.accept(new.token, user_id="dee")
     for project in ("one", "two"):
         teams.create_project(shop, project, actor="ann")
     return shop
@@ -112,6 +115,25 @@ def test_a_key_for_one_project_does_nothing_outside_of_it(teams, shop) -> None:
             call()
     with pytest.raises(NotFoundError):
         teams.require(caller, "projects.read", shop, "two")
+
+
+def test_a_key_for_a_hidden_project_sees_it_as_long_as_its_maker_does(teams, shop) -> None:
+    teams.create_project(shop, "hidden", actor="ann", shared=False)
+    teams.share_project(shop, "hidden", actor="ann", user_id="dee")
+    of_ann, of_dee = (
+        teams.create_key(shop, name="k", scopes=["projects.read"], actor=who, project="hidden")
+        for who in ("ann", "dee")
+    )
+    callers = [teams.authenticate(each.token) for each in (of_ann, of_dee)]
+    assert [teams.allowed(each, "projects.read", shop, "hidden") for each in callers] == [True] * 2
+    teams.unshare_project(shop, "hidden", actor="ann", user_id="dee")
+    assert [teams.allowed(each, "projects.read", shop, "hidden") for each in callers] == [
+        True,
+        False,
+    ]
+    assert [len(teams.projects(shop, actor=each)) for each in callers] == [1, 0]
+    with pytest.raises(NotFoundError, match="no project"):
+        teams.rotate_key(shop, of_ann.key.id, actor="dee")
 
 
 def test_an_actor_made_by_hand_frees_a_key_of_nothing(teams, shop) -> None:

@@ -168,6 +168,7 @@ class TestBudgets:
         with pytest.raises(NotFoundError, match="no project"):  # not shared with Cy
             teams.remove_budget(shop, "p", actor="cy")
         teams.delete_project(shop, "p", actor="ann")
+        assert teams.budgets(shop, actor="bo") == []  # nobody knows whom it was shared with
         teams.remove_budget(shop, "p", actor="cy")
         assert teams.budgets(shop, actor="ann") == []
 
