@@ -1,13 +1,14 @@
 """Percentiles that add up: a histogram in logarithmic bins whose bytes are simply joined."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from llmops_langchain.errors import ConfigurationError
 
-__all__ = ["ACCURACY", "compacted", "quantiles", "rank", "sketched"]
+__all__ = ["ACCURACY", "compacted", "quantiles", "rank", "sketched", "sketched_by_group"]
 
 ACCURACY = 0.01
 """Largest relative error of a percentile."""
@@ -33,6 +34,26 @@ def sketched(values: ArrayLike) -> bytes:
     given = np.asarray(values, dtype=np.float64).ravel()
     bins, counts = np.unique(_bins(given[np.isfinite(given)]), return_counts=True)
     return _packed(bins, counts)
+
+
+def sketched_by_group(values: NDArray[np.float64], group: NDArray[np.intp], n: int) -> list[bytes]:
+    """The sketch of each group of values; those that are not finite are left out.
+
+    Args:
+        values: Numbers, shape `(k,)`.
+        group: Which group each belongs to, below `n`, shape `(k,)`.
+        n: How many groups there are.
+    """
+    is_number = np.isfinite(values)
+    if not is_number.any():
+        return [b""] * n
+    places = group[is_number] * (2 * _HALF) + _bins(values[is_number])
+    found, counts = np.unique(places, return_counts=True)
+    packed = np.empty(len(found), _PAIR)
+    packed["bin"], packed["count"] = found % (2 * _HALF), counts
+    ends = np.searchsorted(found // (2 * _HALF), np.arange(n + 1)) * _PAIR.itemsize
+    whole, edges = packed.tobytes(), ends.tolist()
+    return [whole[begin:end] for begin, end in pairwise(edges)]
 
 
 def compacted(sketch: bytes) -> bytes:

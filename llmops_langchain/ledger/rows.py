@@ -1,6 +1,6 @@
 """Many events into the table in one statement, the way that is fastest on each database."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -10,14 +10,18 @@ from sqlalchemy import Connection, Double, Integer, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from llmops_langchain.ledger.event import Event, as_row
+from llmops_langchain.storage.copying import WORTH_COPYING, copied
 from llmops_langchain.storage.schema import events
 
-__all__ = ["insert_events", "insert_new"]
+__all__ = ["insert_new"]
 
 _IDS_AT_ONCE = 500
 
-_ON_POSTGRES = postgresql.insert(events).on_conflict_do_nothing(index_elements=["id"])
-_TELLING = _ON_POSTGRES.returning(events.c.id)
+_ON_POSTGRES = (
+    postgresql.insert(events)
+    .on_conflict_do_nothing(index_elements=["id"])
+    .returning(events.c.id)
+)
 _ON_SQLITE = (
     sqlite.insert(events)
     .on_conflict_do_nothing(index_elements=["id"])
@@ -36,37 +40,35 @@ _NUMBERS = tuple(
 
 
 def insert_new(connection: Connection, batch: Sequence[Event]) -> list[Event]:
-    """Insert the events that are not there yet, and return those, each once."""
+    """Insert the events that are not there yet, and return those, each once.
+
+    Drivers get tuples as they take them: SQLAlchemy's conversion of each value costs as much again
+    as storing it.
+    """
     once = {event.id: event for event in reversed(batch)}
     if not once:
         return []
+    in_order = list(reversed(once.values()))
     if connection.dialect.name == "sqlite":
         # The write lock is held: nobody else inserts meanwhile.
         there = _ids_of(connection, list(once))
-        new = [event for id_, event in reversed(once.items()) if id_ not in there]
-        insert_events(connection, new)
+        new = [event for event in in_order if event.id not in there]
+        if new:
+            connection.exec_driver_sql(_SQL, [_for_sqlite(event) for event in new])
         return new
-    inserted = set(connection.execute(_TELLING, _rows(once.values())).scalars())
-    return [event for id_, event in reversed(once.items()) if id_ in inserted]
+    # In the order of their ids, whoever stores the same ones waits, and none for each other.
+    by_id = sorted(in_order, key=attrgetter("id"))
+    inserted = set(_inserted_on_postgres(connection, by_id))
+    return [event for event in in_order if event.id in inserted]
 
 
-def insert_events(connection: Connection, batch: Sequence[Event]) -> None:
-    """Insert the events that are not there yet.
-
-    SQLite gets tuples as its driver takes them: SQLAlchemy's conversion of each value costs as
-    much again as storing it.
-    """
-    if not batch:
-        return
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(_SQL, [_plain(event) for event in batch])
-    else:
-        connection.execute(_ON_POSTGRES, _rows(batch))
-
-
-def _rows(batch: Iterable[Event]) -> list[dict[str, Any]]:
-    """In the order of their ids: whoever stores the same ones waits, and none for each other."""
-    return [as_row(event) for event in sorted(batch, key=attrgetter("id"))]
+def _inserted_on_postgres(connection: Connection, batch: Collection[Event]) -> Iterable[UUID]:
+    if len(batch) < WORTH_COPYING:
+        return connection.execute(_ON_POSTGRES, [as_row(event) for event in batch]).scalars()
+    staged = copied(connection, events, map(_plain, batch))
+    columns = [staged.c[events.c[name].name] for name in _ORDER]
+    given = select(*columns).order_by(staged.c.id)
+    return connection.execute(_ON_POSTGRES.from_select(list(_ORDER), given)).scalars()
 
 
 def _ids_of(connection: Connection, wanted: Sequence[UUID]) -> set[UUID]:
@@ -77,14 +79,20 @@ def _ids_of(connection: Connection, wanted: Sequence[UUID]) -> set[UUID]:
     return found
 
 
-def _plain(event: Event) -> tuple[Any, ...]:
-    row = list(_values(event))
+def _for_sqlite(event: Event) -> tuple[Any, ...]:
+    row = _plain(event)
     for at in _IDS:
         if row[at] is not None:
             row[at] = row[at].bytes
+    return tuple(row)
+
+
+def _plain(event: Event) -> list[Any]:
+    """Its columns in order, as a driver takes them."""
+    row = list(_values(event))
     for at, number in _NUMBERS:
         if row[at] is not None:
             row[at] = number(row[at])
     if row[_TAGS] is not None:
         row[_TAGS] = orjson.dumps(dict(row[_TAGS])).decode()
-    return tuple(row)
+    return row

@@ -1,4 +1,4 @@
-"""Events into the table, and what they cost into the budgets, in one transaction, each once."""
+"""Events into the table, the rollups and the budgets, in one transaction, each once."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -24,7 +24,8 @@ from llmops_langchain.ledger.budget_rows import (
 )
 from llmops_langchain.ledger.event import ABANDONED, Event
 from llmops_langchain.ledger.known_budgets import BudgetIndex, KnownBudgets, Window
-from llmops_langchain.ledger.rows import insert_events, insert_new
+from llmops_langchain.ledger.rollup_rows import RollupWriter
+from llmops_langchain.ledger.rows import insert_new
 from llmops_langchain.ledger.scope import Scope
 
 __all__ = ["Settlement"]
@@ -33,7 +34,7 @@ _SLICE_GRACE = 86_400.0
 
 
 class Settlement:
-    """Stores events and settles them.
+    """Stores events, adds them to the rollups, and settles them.
 
     A call belongs to the period in which it began. What it cost counts in every budget of its
     scope; what was set aside for it is free again.
@@ -43,6 +44,7 @@ class Settlement:
         self.known = KnownBudgets()
         """Which budgets there are."""
         self._clock = clock
+        self._rollups = RollupWriter()
 
     def store(self, connection: Connection, batch: Sequence[Event]) -> list[Raised]:
         """Insert the events that are not there yet, and settle those.
@@ -52,18 +54,20 @@ class Settlement:
         """
         index = self.known.settled(connection)
         held_ids = {each.reservation_id for each in batch if each.reservation_id is not None}
-        if not index.by_id and not held_ids:
-            insert_events(connection, batch)
-            return []
-        set_aside = held(connection, held_ids)
-        new = insert_new(connection, [each for each in batch if _counts(each)])
-        late = _corrections(set_aside, new)
-        insert_events(connection, [*late, *(each for each in batch if not _counts(each))])
-        done = _released(new, set_aside)
-        raised = self._settle(connection, index, [*new, *late], set_aside, done)
-        reduce_slices(connection, [(of.id, by) for of, by in done if of.kind == SLICE])
-        delete_reservations(connection, [of.id for of, _ in done if of.kind != SLICE])
-        mark_billed(connection, _still_billed(set_aside, late))
+        set_aside = held(connection, held_ids) if held_ids else {}
+        stored = insert_new(connection, batch)
+        raised = list[Raised]()
+        if index.by_id or held_ids:
+            new = [each for each in stored if _counts(each)]
+            late = _corrections(set_aside, new)
+            stored += insert_new(connection, late)
+            done = _released(new, set_aside)
+            raised = self._settle(connection, index, [*new, *late], set_aside, done)
+            reduce_slices(connection, [(of.id, by) for of, by in done if of.kind == SLICE])
+            delete_reservations(connection, [of.id for of, _ in done if of.kind != SLICE])
+            mark_billed(connection, _still_billed(set_aside, late))
+        # Last, as every writer waits for the same rows: those of all calls of this hour.
+        self._rollups.add(connection, stored, now=self._clock())
         return raised
 
     def sweep(self, connection: Connection, now: float) -> tuple[int, list[Raised]]:
@@ -79,10 +83,11 @@ class Settlement:
         found = expired(connection, now=now, slices_before=now - _SLICE_GRACE)
         lost = {of.id: of._replace(at_risk=min(of.at_risk, of.amount)) for of in found}
         given_up = [abandoned(of, of.at_risk, id_of=of.id) for of in lost.values() if of.at_risk]
-        insert_events(connection, given_up)
+        stored = insert_new(connection, given_up)
         freed = [_Released(of, of.amount) for of in lost.values()]
         raised = self._settle(connection, index, given_up, lost, freed)
         mark_billed(connection, lost.values())
+        self._rollups.add(connection, stored, now=self._clock())
         return len(lost), raised
 
     def _settle(

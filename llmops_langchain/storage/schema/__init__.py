@@ -18,6 +18,12 @@ from llmops_langchain.storage.schema.recording import (
     prices,
     reservations,
 )
+from llmops_langchain.storage.schema.rolling import (
+    ROLLUP_KEY,
+    ROLLUP_SUMS,
+    rollup_marks,
+    rollups,
+)
 from llmops_langchain.storage.schema.routing import decisions, outcomes, router_state
 from llmops_langchain.storage.schema.sharing import generations, leases
 from llmops_langchain.storage.schema.teams import (
@@ -34,6 +40,8 @@ from llmops_langchain.storage.schema.teams import (
 )
 
 __all__ = [
+    "ROLLUP_KEY",
+    "ROLLUP_SUMS",
     "SCHEMA_VERSION",
     "TENANT_TABLES",
     "VERSION_TABLE",
@@ -63,13 +71,15 @@ __all__ = [
     "projects",
     "reservations",
     "roles",
+    "rollup_marks",
+    "rollups",
     "router_state",
     "semantic_vectors",
     "token_calibration",
     "workspaces",
 ]
 
-SCHEMA_VERSION = "1.8"
+SCHEMA_VERSION = "1.9"
 """`major.minor` of the newest revision. Within a major, revisions only add nullable or defaulted
 columns and new tables, so code of an earlier minor goes on working beside newer code."""
 

@@ -19,7 +19,7 @@ from llmops_langchain.cli import app, facts
 from llmops_langchain.cli.facts import gathered, network_file_system
 from llmops_langchain.cli.findings import Facts, Finding, Stored, findings
 from llmops_langchain.ledger import LLM_CALL, Event
-from llmops_langchain.ledger.rows import insert_events
+from llmops_langchain.ledger.rows import insert_new
 from llmops_langchain.settings import Settings
 from llmops_langchain.storage.schema import (
     SCHEMA_VERSION,
@@ -153,7 +153,7 @@ class TestFacts:
             Event(name="task.success", ts=clock.now, unpriced=True),
         ]
         with made.begin() as connection:
-            insert_events(connection, calls)
+            insert_new(connection, calls)
         told = gathered(made, Settings(), clock).stored
         assert told.unpriced == {"m": 1, "unknown": 1}
         assert told.unscoped_calls == 1

@@ -24,7 +24,7 @@ from llmops_langchain.errors import (
     StorageError,
 )
 from llmops_langchain.ledger import EMBEDDING, LLM_CALL, TRIM, Event, StoredPrices, UnpricedModel
-from llmops_langchain.ledger.rows import insert_events
+from llmops_langchain.ledger.rows import insert_new
 from llmops_langchain.models import PriceBook, TokenUsage
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.schema import events, generations, prices
@@ -442,7 +442,7 @@ class TestUnpriced:
 
     def record(self, database: Database, *recorded: Event) -> None:
         with database.begin() as connection:
-            insert_events(connection, recorded)
+            insert_new(connection, recorded)
 
     def call(self, **what: object) -> Event:
         return Event(**{"name": LLM_CALL, "ts": NOW, "unpriced": True, "model": "m", **what})

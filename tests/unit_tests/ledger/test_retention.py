@@ -7,7 +7,7 @@ from unit_tests.ledger.reading import metric, stored
 
 from llmops_langchain.ledger import Event
 from llmops_langchain.ledger.retention import EventRows
-from llmops_langchain.ledger.rows import insert_events
+from llmops_langchain.ledger.rows import insert_new
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.kept import Subject
 
@@ -24,7 +24,7 @@ PERSONAL = {
 
 def store(database: Database, *events: Event) -> None:
     with database.begin() as connection:
-        insert_events(connection, events)
+        insert_new(connection, events)
 
 
 def event(**fields: object) -> Event:
