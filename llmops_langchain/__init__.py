@@ -8,7 +8,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llmops_langchain.analytics import Analytics, CostReport, ModelCost
+    from llmops_langchain.analytics import (
+        Analytics,
+        Cost,
+        CostReport,
+        Distribution,
+        Metric,
+        MetricReport,
+        PerformanceReport,
+        QualityReport,
+    )
     from llmops_langchain.cache import (
         CacheOptions,
         CacheStats,
@@ -175,6 +184,7 @@ __all__ = [
     "ContextWindow",
     "ContextWindowError",
     "ContextWindowMiddleware",
+    "Cost",
     "CostReport",
     "Database",
     "DatabaseCorruptError",
@@ -182,6 +192,7 @@ __all__ = [
     "DatabaseReadOnlyError",
     "DatabaseUnavailableError",
     "Decision",
+    "Distribution",
     "EarlyCut",
     "Estimate",
     "Evaluation",
@@ -206,9 +217,10 @@ __all__ = [
     "Match",
     "Member",
     "MemoryStore",
+    "Metric",
+    "MetricReport",
     "MissingExtraError",
     "ModelChoice",
-    "ModelCost",
     "ModelRouter",
     "ModelRouterMiddleware",
     "NewApiKey",
@@ -217,10 +229,12 @@ __all__ = [
     "NotFoundError",
     "OpenTelemetryExport",
     "Patterns",
+    "PerformanceReport",
     "PermissionDeniedError",
     "Prediction",
     "PriceOverride",
     "Project",
+    "QualityReport",
     "Rebuilt",
     "RedisStore",
     "Relevant",
@@ -265,7 +279,8 @@ __all__ = [
 _HOMES = {
     home: tuple(names.split())
     for home, names in {
-        "analytics": "Analytics CostReport ModelCost",
+        "analytics": "Analytics Cost CostReport Distribution Metric MetricReport"
+        " PerformanceReport QualityReport",
         "cache": (
             "CacheOptions CacheStats Explanation MemoryStore RedisStore ResponseCache "
             "SemanticPolicy SqlStore"

@@ -1,6 +1,23 @@
 """What the events add up to."""
 
 from llmops_langchain.analytics.analytics import Analytics
-from llmops_langchain.analytics.reports import CostReport, ModelCost
+from llmops_langchain.analytics.reports import (
+    Cost,
+    CostReport,
+    Distribution,
+    MetricReport,
+    PerformanceReport,
+    QualityReport,
+)
+from llmops_langchain.analytics.tracking import Metric
 
-__all__ = ["Analytics", "CostReport", "ModelCost"]
+__all__ = [
+    "Analytics",
+    "Cost",
+    "CostReport",
+    "Distribution",
+    "Metric",
+    "MetricReport",
+    "PerformanceReport",
+    "QualityReport",
+]

@@ -1,89 +1,86 @@
 """Questions to the events, answered as reports."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import NamedTuple, TypedDict, Unpack
 
-from sqlalchemy import (
-    ColumnElement,
-    Row,
-    Select,
-    and_,
-    case,
-    func,
-    literal_column,
-    not_,
-    or_,
-    select,
+from llmops_langchain.analytics.making import COSTS, cost_report, distribution, metric_report
+from llmops_langchain.analytics.questions import (
+    Bucket,
+    Dimension,
+    Question,
+    Span,
+    group_of,
+    span_of,
+    where_of,
 )
-
-from llmops_langchain.analytics.reports import CostReport, ModelCost
+from llmops_langchain.analytics.reading import TASK, Answer, Sums, asked, names_of
+from llmops_langchain.analytics.reports import (
+    CostReport,
+    MetricReport,
+    PerformanceReport,
+    QualityReport,
+)
+from llmops_langchain.analytics.tracking import Tracking
 from llmops_langchain.clock import Clock, system_clock
 from llmops_langchain.errors import ConfigurationError
-from llmops_langchain.ledger import ABANDONED, EMBEDDING, LLM_CALL, TRIM
-from llmops_langchain.models import dollars
+from llmops_langchain.ledger import LLM_CALL, TOOL_CALL, Ledger
 from llmops_langchain.storage import Database
-from llmops_langchain.storage.schema import events
+from llmops_langchain.storage.hopping import hop
 
-__all__ = ["Analytics"]
+__all__ = ["Analytics", "Asked"]
 
-_DAY = 86_400.0
-_REFUSALS = (
-    *("BudgetError", "BudgetExceededError", "BudgetUnavailableError"),
-    *("UnpricedModelError", "UnscopedCallError"),
+_PERFORMANCE = (
+    *("task.completion_time", "agent.response_time", "task.success"),
+    *(LLM_CALL, TOOL_CALL),
 )
-_NAMES = (LLM_CALL, EMBEDDING, ABANDONED, TRIM)
+_QUALITY = ("quality.score", "test.coverage")
 
 
-def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+class Asked(TypedDict, total=False):
+    """What every report can be asked for.
+
+    `start` and `end` are moments (seconds since the Unix epoch, or dates and times); without a
+    `start`, `days` counts back from the end. `workspace` to `model` take only what belongs to them,
+    `task` and `tags` likewise, but from the events themselves: slower, and as far back as those
+    are kept. `bucket` (`hour`, `day`, `week`, `month`) and `timezone` make the series, `group_by`
+    the groups, and `compare=True` adds the stretch of the same length before.
+    """
+
+    start: float | datetime | date | None
+    end: float | datetime | date | None
+    workspace: str | None
+    project: str | None
+    task: str | None
+    user: str | None
+    agent: str | None
+    model: str | None
+    tags: Mapping[str, str] | None
+    group_by: Dimension | None
+    bucket: Bucket | None
+    timezone: str
+    compare: bool
 
 
-def _sum(
-    value: ColumnElement[Any], condition: ColumnElement[bool] | None = None
-) -> ColumnElement[Any]:
-    return func.coalesce(
-        func.sum(value if condition is None else case((condition, value), else_=0)), 0
-    )
+class _Wanted(NamedTuple):
+    """What was asked for, checked."""
+
+    span: Span
+    where: Mapping[str, str]
+    tags: Mapping[str, str]
+    by: tuple[str, ...]
+    compare: bool
 
 
-# A guarded call that no budget let through: nobody was asked.
-_refused = and_(events.c.name == LLM_CALL, func.coalesce(events.c.error_class, "").in_(_REFUSALS))
-_call, _cut = and_(events.c.name == LLM_CALL, not_(_refused)), events.c.name == TRIM
-_embedding, _lost = events.c.name == EMBEDDING, events.c.name == ABANDONED
-_asked = or_(_call, _embedding)
-# Grouped by the expression (the name alone is the column's), so without a bound parameter in it.
-_model = func.coalesce(events.c.model, literal_column("'unknown'"))
-_SUMS = select(
-    _model.label("model"),
-    _count(_call).label("calls"),
-    _count(and_(_call, events.c.cache_tier.is_not(None))).label("cache_hits"),
-    _count(_refused).label("refused_calls"),
-    _count(_embedding).label("embedding_calls"),
-    # A guess is taken back by an event with the same amount below zero.
-    (_count(and_(_lost, events.c.cost >= 0)) - _count(and_(_lost, events.c.cost < 0))).label(
-        "abandoned_calls"
-    ),
-    _count(and_(_asked, events.c.status == "error")).label("errors"),
-    _count(and_(_asked, events.c.estimated)).label("estimated_calls"),
-    _count(and_(_asked, events.c.unpriced)).label("unpriced_calls"),
-    _sum(events.c.input_tokens).label("input_tokens"),
-    _sum(events.c.output_tokens).label("output_tokens"),
-    _sum(events.c.cached_tokens).label("cached_tokens"),
-    _sum(events.c.trimmed_tokens).label("trimmed_tokens"),
-    _sum(events.c.cost).label("cost"),
-    _sum(events.c.saved, _call).label("saved_by_cache"),
-    _sum(events.c.saved, _cut).label("saved_by_trimming"),
-    _sum(events.c.latency).label("latency"),
-).group_by(_model)
-
-
-class Analytics:
+class Analytics(Tracking):
     """Reports over the events in the database, of all processes that write to it.
 
     What this process recorded in the last second may still be on its way: `ops.flush()` first.
+    Every report takes the arguments of `Asked`.
 
     Args:
         database: Where the events are.
+        ledger: Takes metrics; `None` only reads.
         clock: Returns seconds since the Unix epoch.
 
     Example:
@@ -91,90 +88,160 @@ class Analytics:
         0
     """
 
-    def __init__(self, database: Database, *, clock: Clock = system_clock) -> None:
-        self._database, self._clock = database, clock
+    def __init__(
+        self, database: Database, ledger: Ledger | None = None, *, clock: Clock = system_clock
+    ) -> None:
+        self._database, self._ledger, self._clock = database, ledger, clock
 
-    def cost(
-        self,
-        days: float = 30,
-        *,
-        workspace: str | None = None,
-        project: str | None = None,
-        task: str | None = None,
-        user: str | None = None,
-        agent: str | None = None,
-        model: str | None = None,
-    ) -> CostReport:
-        """What the last `days` used, cost and saved, within the named scope.
+    def cost(self, days: float = 30, **asked_for: Unpack[Asked]) -> CostReport:
+        """What model calls used, cost and saved.
 
         Args:
-            days: How far back, in days of 24 hours.
-            workspace: Only this tenant; `None`, here and below, means all.
-            project: Only this project.
-            task: Only this task.
-            user: Only this user.
-            agent: Only this agent or node path.
-            model: Only this model, as the provider names it.
+            days: How far back, in days of 24 hours; the span begins with a whole hour.
+            asked_for: See `Asked`.
 
         Raises:
-            ConfigurationError: If `days` is not positive.
+            ConfigurationError: If something asked for makes no sense.
             StorageError: If the database cannot answer.
         """
-        if not days > 0:
-            msg = f"`days` must be positive, got {days!r}"
+        wanted = self._wanted(days, asked_for)
+        answer = self._ask(wanted, COSTS, by=("model",), bucketed=True)
+        groups = self._ask(wanted, COSTS, by=wanted.by) if wanted.by else None
+        return cost_report(answer, groups, self._before(wanted, COSTS), wanted.span)
+
+    def performance(
+        self, days: float = 30, *, metrics: Sequence[str] = (), **asked_for: Unpack[Asked]
+    ) -> PerformanceReport:
+        """How long tasks, agents and calls took, and how often they went well.
+
+        Args:
+            days: As for `cost`.
+            metrics: Names of metrics to take in beside the usual ones.
+            asked_for: See `Asked`.
+
+        Raises:
+            ConfigurationError: If something asked for makes no sense.
+            StorageError: If the database cannot answer.
+        """
+        names = tuple(dict.fromkeys([*_PERFORMANCE, *_names(metrics)]))
+        answer, reports = self._metrics(names, self._wanted(days, asked_for))
+        calls = answer.total(LLM_CALL)
+        firsts = Sums(measured=1, sketches=calls.first_tokens)
+        return PerformanceReport(
+            since=answer.since,
+            until=reports[LLM_CALL].until,
+            metrics=reports,
+            first_token=distribution(firsts),
+            errors=calls.errors,
+            calls=calls.events - calls.refused,
+        )
+
+    def quality(self, days: float = 30, **asked_for: Unpack[Asked]) -> QualityReport:
+        """How good the work was: `quality.score` and `test.coverage`.
+
+        Arguments and errors as for `cost`.
+        """
+        answer, reports = self._metrics(_QUALITY, self._wanted(days, asked_for))
+        return QualityReport(
+            since=answer.since,
+            until=reports["quality.score"].until,
+            scores=reports["quality.score"],
+            coverage=reports["test.coverage"],
+        )
+
+    def metrics(
+        self, *names: str, days: float = 30, **asked_for: Unpack[Asked]
+    ) -> dict[str, MetricReport]:
+        """Any metrics, by name.
+
+        Args:
+            names: Which; by default all of which there were values.
+            days: As for `cost`.
+            asked_for: See `Asked`.
+
+        Raises:
+            ConfigurationError: If something asked for makes no sense, or there never was such a
+                metric in that time; the message names those that there were.
+            StorageError: If the database cannot answer.
+        """
+        wanted = self._wanted(days, asked_for)
+        known = names_of(self._database, wanted.span.since)
+        unknown = [each for each in _names(names) if each not in known]
+        if unknown:
+            there = ", ".join(known) or "none at all"
+            msg = f"no metric {unknown[0]!r} in this time; there were {there}"
             raise ConfigurationError(msg)
-        since = self._clock() - days * _DAY
-        named = {
-            "workspace": workspace,
-            "project": project,
-            "task": task,
-            "user": user,
-            "agent": agent,
-            "model": model,
-        }
-        with self._database.begin(read_only=True) as connection:
-            rows = connection.execute(_within(_SUMS, since, named)).all()
-        return _report(since, rows)
+        return self._metrics(tuple(names or known), wanted)[1]
+
+    acost = hop(cost)
+    aperformance = hop(performance)
+    aquality = hop(quality)
+    ametrics = hop(metrics)
+
+    def _wanted(self, days: float, asked_for: Asked) -> _Wanted:
+        tags = dict(asked_for.get("tags") or {})
+        task = asked_for.get("task")
+        return _Wanted(
+            span=span_of(
+                self._clock(),
+                days=days,
+                start=asked_for.get("start"),
+                end=asked_for.get("end"),
+                bucket=asked_for.get("bucket"),
+                timezone=asked_for.get("timezone", "UTC"),
+            ),
+            where=where_of(
+                workspace=asked_for.get("workspace"),
+                project=asked_for.get("project"),
+                user=asked_for.get("user"),
+                agent=asked_for.get("agent"),
+                model=asked_for.get("model"),
+            ),
+            tags=where_of(**tags, **({TASK: task} if task is not None else {})),
+            by=group_of(asked_for.get("group_by")),
+            compare=asked_for.get("compare", False),
+        )
+
+    def _metrics(
+        self, names: tuple[str, ...], wanted: _Wanted
+    ) -> tuple[Answer, dict[str, MetricReport]]:
+        answer = self._ask(wanted, names, bucketed=True, sketched=True)
+        groups = self._ask(wanted, names, by=wanted.by, sketched=True) if wanted.by else None
+        before = self._before(wanted, names, sketched=True)
+        made = {name: metric_report(name, answer, groups, before, wanted.span) for name in names}
+        return answer, made
+
+    def _before(
+        self, wanted: _Wanted, names: tuple[str, ...], *, sketched: bool = False
+    ) -> Answer | None:
+        if not wanted.compare:
+            return None
+        earlier = wanted._replace(span=wanted.span.before())
+        return self._ask(earlier, names, sketched=sketched)
+
+    def _ask(
+        self,
+        wanted: _Wanted,
+        names: tuple[str, ...],
+        *,
+        by: tuple[str, ...] = (),
+        bucketed: bool = False,
+        sketched: bool = False,
+    ) -> Answer:
+        question = Question(
+            names=names,
+            span=wanted.span,
+            where=wanted.where,
+            tags=wanted.tags,
+            by=by,
+            bucketed=bucketed,
+            sketched=sketched,
+        )
+        return asked(self._database, question, self._clock())
 
 
-def _within(question: Select[Any], since: float, named: dict[str, str | None]) -> Select[Any]:
-    wanted = [events.c[column] == value for column, value in named.items() if value is not None]
-    return question.where(events.c.name.in_(_NAMES), events.c.ts >= since, *wanted)
-
-
-def _report(since: float, rows: Sequence[Row[Any]]) -> CostReport:
-    def total(name: str) -> int:
-        # PostgreSQL gives sums of integers as `Decimal`.
-        return int(sum(getattr(row, name) for row in rows))
-
-    return CostReport(
-        since=since,
-        calls=total("calls"),
-        cache_hits=total("cache_hits"),
-        refused_calls=total("refused_calls"),
-        embedding_calls=total("embedding_calls"),
-        abandoned_calls=total("abandoned_calls"),
-        errors=total("errors"),
-        input_tokens=total("input_tokens"),
-        output_tokens=total("output_tokens"),
-        cached_tokens=total("cached_tokens"),
-        trimmed_tokens=total("trimmed_tokens"),
-        total=dollars(total("cost")),
-        saved_by_cache=dollars(total("saved_by_cache")),
-        saved_by_trimming=dollars(total("saved_by_trimming")),
-        estimated_calls=total("estimated_calls"),
-        unpriced_calls=total("unpriced_calls"),
-        latency=float(sum(row.latency for row in rows)),
-        by_model={row.model: _model_cost(row) for row in rows},
-    )
-
-
-def _model_cost(row: Row[Any]) -> ModelCost:
-    return ModelCost(
-        calls=int(row.calls),
-        cache_hits=int(row.cache_hits),
-        input_tokens=int(row.input_tokens),
-        output_tokens=int(row.output_tokens),
-        total=dollars(int(row.cost)),
-        saved=dollars(int(row.saved_by_cache + row.saved_by_trimming)),
-    )
+def _names(given: Sequence[str]) -> Sequence[str]:
+    if isinstance(given, str) or not all(isinstance(each, str) for each in given):
+        msg = f"metrics are named by texts in a list, got {given!r}"
+        raise ConfigurationError(msg)
+    return given

@@ -1,4 +1,4 @@
-"""Events added up by hour and day, by whom and what: which rows there are, worked out from events."""
+"""Events added up by hour and day, by whom and what: the rows that some events make."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -19,11 +19,12 @@ __all__ = [
     "GLOBAL_DAY",
     "GLOBAL_HOUR",
     "HOUR",
+    "QUARTERS",
     "REFUSALS",
     "TIERS",
+    "USERS_DAY",
     "USER_DAY",
     "USER_HOUR",
-    "USERS_DAY",
     "WORKSPACE_DAY",
     "WORKSPACE_HOUR",
     "Tier",
@@ -62,6 +63,8 @@ class Tier(NamedTuple):
     """Seconds that its rows stay."""
     of: Callable[[_Facts], tuple[Any, ...]]
     """The key of the row that an event belongs to."""
+    width: float = HOUR
+    """Seconds of what stands in the place of the hour."""
 
 
 _ALL = frozenset(DIMENSIONS)
@@ -96,6 +99,9 @@ GLOBAL_DAY = Tier(
     *(7, frozenset({"model"}), False, inf),
     lambda f: (7, f[0], f[1], "", "", -1, "", "", f[7]),
 )
+QUARTERS = Tier(*(0, _ALL, True, inf), lambda f: (0, *f), width=900.0)
+"""Not in the database: by the quarter of an hour, where whole hours will not do."""
+
 TIERS = (USER_HOUR, USER_DAY, USERS_DAY, WORKSPACE_HOUR, WORKSPACE_DAY, GLOBAL_HOUR, GLOBAL_DAY)
 
 _OF_USERS = (USER_HOUR, USER_DAY)
@@ -108,19 +114,22 @@ _WHOLE = tuple(name for name in ROLLUP_SUMS if name != "total")
 _KEY = len(ROLLUP_KEY)
 
 
-def rolled(events: Sequence[Any], *, now: float) -> list[tuple[Any, ...]]:
-    """The rows of all tiers that some events add up to, each key once.
+def rolled(
+    events: Sequence[Any], *, now: float, tiers: Iterable[Tier] = TIERS
+) -> list[tuple[Any, ...]]:
+    """The rows that some events add up to, each key once.
 
     Args:
         events: `Event`s, or rows with their columns.
         now: Seconds since the Unix epoch: hours that a tier keeps no longer are left out.
+        tiers: Which rows.
 
     Returns:
         Tuples with the columns of `llmops_rollups`, in order.
     """
     if not events:
         return []
-    facts = [_facts(each) for each in events]
+    facts = [_facts(each, HOUR) for each in events]
     batch = _Batch(
         counts=np.array([_counts(each) for each in events], np.int64),
         values=np.array([_measured(each) for each in events], np.float64),
@@ -128,7 +137,9 @@ def rolled(events: Sequence[Any], *, now: float) -> list[tuple[Any, ...]]:
     )
     of_users = [at for at, each in enumerate(facts) if each[2]]
     rows: list[tuple[Any, ...]] = []
-    for tier in TIERS:
+    for tier in tiers:
+        if tier.width != HOUR:
+            facts = [_facts(each, tier.width) for each in events]
         chosen: Sequence[int] = of_users if tier in _OF_USERS else range(len(facts))
         if tier.is_hourly and tier.kept < inf:
             oldest = int((now - tier.kept) // DAY)
@@ -200,14 +211,15 @@ class _Batch(NamedTuple):
         ]
 
 
-def _facts(event: Any) -> _Facts:
-    hours = int(max(-_FAR, min(event.ts // HOUR, _FAR)))
+def _facts(event: Any, width: float) -> _Facts:
+    hours = int(max(-_FAR, min(event.ts // width, _FAR)))
+    a_day = int(DAY // width)
     return (
         key_text(event.name),
-        hours // 24,
+        hours // a_day,
         key_text(event.user),
         key_text(event.workspace),
-        hours % 24,
+        hours % a_day,
         key_text(event.project),
         key_text(event.agent),
         key_text(event.model),

@@ -18,9 +18,7 @@ __all__ = ["insert_new"]
 _IDS_AT_ONCE = 500
 
 _ON_POSTGRES = (
-    postgresql.insert(events)
-    .on_conflict_do_nothing(index_elements=["id"])
-    .returning(events.c.id)
+    postgresql.insert(events).on_conflict_do_nothing(index_elements=["id"]).returning(events.c.id)
 )
 _ON_SQLITE = (
     sqlite.insert(events)

@@ -118,7 +118,8 @@ class LLMOps(Windows, Routers, Learners, Kept):
         self.workspaces = parts.workspaces
         """Teams with roles, invitations, keys and an audit log: `workspaces.create(…)`, `require`.
         """
-        self.analytics = Analytics(self.database, clock=clock)
+        self.analytics = Analytics(self.database, self.ledger, clock=clock)
+        """Metrics and reports: `track_metric(…)`, `cost(…)`, `performance(…)`, `quality(…)`, …."""
 
     @contextmanager
     def track(

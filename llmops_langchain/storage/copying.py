@@ -1,4 +1,4 @@
-"""Many rows to PostgreSQL at once: copied into a table of the transaction, then moved from there."""
+"""Many rows to PostgreSQL at once: copied into a temporary table, then moved from there."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -43,8 +43,9 @@ def copied(connection: Connection, like: Table, rows: Iterable[Sequence[Any]]) -
                 copy.write_row(row)
     except dialect.dbapi.Error as error:
         # As SQLAlchemy would have raised it, without the rows.
+        statement = f"COPY {staged}"
         raise DBAPIError.instance(
-            "COPY",
+            statement,
             None,
             error,
             dialect.dbapi.Error,

@@ -1,6 +1,16 @@
 """Sums of events, which reports are made of."""
 
-from sqlalchemy import BigInteger, Column, Double, Index, LargeBinary, SmallInteger, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
 
 from llmops_langchain.storage.schema.base import metadata
 from llmops_langchain.storage.types import NanoDollars

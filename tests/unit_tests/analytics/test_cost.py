@@ -148,7 +148,10 @@ def test_filters_narrow_each_other(store, analytics) -> None:
 
 
 def test_old_events_leave_the_window(store, analytics, clock) -> None:
+    """With their whole hour."""
     store({"ts": NOW - DAY}, {"ts": NOW})
+    assert analytics.cost(days=1).calls == 2
+    clock.advance(3599)
     assert analytics.cost(days=1).calls == 2
     clock.advance(1)
     assert analytics.cost(days=1).calls == 1

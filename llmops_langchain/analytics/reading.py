@@ -1,0 +1,283 @@
+"""Questions answered: sums by name, bucket and group, from rollups or from the events."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, Select, func, literal_column, select
+
+from llmops_langchain.analytics.planning import Segment, planned
+from llmops_langchain.analytics.questions import Question, bucket_of
+from llmops_langchain.fits.sketches import quantiles
+from llmops_langchain.ledger.rollups import (
+    DAY,
+    DIMENSIONS,
+    GLOBAL_DAY,
+    HOUR,
+    QUARTERS,
+    Tier,
+    key_text,
+    rolled,
+)
+from llmops_langchain.storage import Database
+from llmops_langchain.storage.schema import ROLLUP_KEY, ROLLUP_SUMS, events, rollups
+
+__all__ = ["TASK", "Answer", "Sums", "asked", "names_of"]
+
+_AT_ONCE = 10_000
+"""Events that are added up at a time."""
+
+_SEEKS = 400
+"""Days that are looked up one by one."""
+
+TASK = "task"
+"""A tag that stands for the task of the scope."""
+
+_KEY = len(ROLLUP_KEY)
+_WHOLE = len(ROLLUP_SUMS) - 1
+_HOUR_AT, _DAY_AT, _NAME_AT = (ROLLUP_KEY.index(name) for name in ("hour", "day", "name"))
+
+_NEEDED = tuple(
+    events.c[name]
+    for name in (
+        *("name", "ts", "value", *DIMENSIONS, "error_class", "status", "cache_tier"),
+        *("estimated", "unpriced", "input_tokens", "output_tokens", "cached_tokens"),
+        *("written_tokens", "reasoning_tokens", "trimmed_tokens", "cost", "saved", "latency"),
+        "time_to_first_token",
+    )
+)
+
+
+@dataclass(slots=True)
+class Sums:
+    """What some events add up to; the names are those of the columns of `llmops_rollups`."""
+
+    events: int = 0
+    errors: int = 0
+    refused: int = 0
+    cache_hits: int = 0
+    estimated: int = 0
+    unpriced: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    written_tokens: int = 0
+    reasoning_tokens: int = 0
+    trimmed_tokens: int = 0
+    cost: int = 0
+    saved: int = 0
+    measured: int = 0
+    total: float = 0.0
+    least: float | None = None
+    most: float | None = None
+    sketches: list[bytes] = field(default_factory=list)
+    """Of the values; empty unless percentiles were asked for."""
+    first_tokens: list[bytes] = field(default_factory=list)
+    """Of the time to the first token, likewise."""
+
+    @property
+    def mean(self) -> float | None:
+        """Of what was measured."""
+        return self.total / self.measured if self.measured else None
+
+    def add(self, other: "Sums") -> None:
+        """Add other events."""
+        for name in ROLLUP_SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.bound(other.least, other.most)
+        self.sketches += other.sketches
+        self.first_tokens += other.first_tokens
+
+    def bound(self, least: float | None, most: float | None) -> None:
+        """Take the bounds of other events in."""
+        lows = [each for each in (self.least, least) if each is not None]
+        highs = [each for each in (self.most, most) if each is not None]
+        self.least, self.most = min(lows, default=None), max(highs, default=None)
+
+    def quantile(self, share: float) -> float | None:
+        """The value that so large a share of all do not exceed, within 1 %."""
+        if not self.measured or not self.sketches:
+            return None
+        found = float(quantiles(self.sketches, [share])[0])
+        # The extremes are known exactly.
+        low = found if self.least is None else max(found, self.least)
+        return low if self.most is None else min(low, self.most)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Sums by name of the event, beginning of the bucket, and group."""
+
+    since: float
+    """From when on events were looked at, UTC seconds since the Unix epoch."""
+    cells: Mapping[tuple[str, float, tuple[str, ...]], Sums]
+    """The beginning is 0 where buckets were not asked for."""
+
+    def total(self, *names: str) -> Sums:
+        """The sums of all events of these names."""
+        return _together(sums for (name, *_), sums in self.cells.items() if name in names)
+
+    def by_group(self, *names: str) -> dict[tuple[str, ...], Sums]:
+        """The same by group."""
+        return self._by(2, names)
+
+    def by_bucket(self, *names: str) -> dict[float, Sums]:
+        """The same by the beginning of the bucket, in order."""
+        return dict(sorted(self._by(1, names).items()))
+
+    def _by(self, at: int, names: Iterable[str]) -> dict[Any, Sums]:
+        found: dict[Any, Sums] = {}
+        for key, sums in self.cells.items():
+            if key[0] in names:
+                found.setdefault(key[at], Sums()).add(sums)
+        return found
+
+
+def asked(database: Database, question: Question, now: float) -> Answer:
+    """The answer to a question.
+
+    Args:
+        database: Where the events are.
+        question: What is asked.
+        now: UTC seconds since the Unix epoch.
+
+    Raises:
+        StorageError: If the database cannot answer.
+    """
+    segments = planned(question, now)
+    cells: dict[tuple[str, float, tuple[str, ...]], Sums] = {}
+    with database.begin(read_only=True) as connection:
+        for segment in segments:
+            for key, sums in _cells(connection, question, segment):
+                cells.setdefault(key, Sums()).add(sums)
+    return Answer(since=segments[0].since, cells=cells)
+
+
+def names_of(database: Database, since: float) -> list[str]:
+    """Names of events since a moment, in order."""
+    c = rollups.c
+    of_all = (c.tier == GLOBAL_DAY.number, c.day >= int(since // DAY))
+    found = select(c.name).where(*of_all).distinct().order_by(c.name)
+    with database.begin(read_only=True) as connection:
+        return list(connection.execute(found).scalars())
+
+
+_Key = tuple[str, float, tuple[str, ...]]
+
+
+def _cells(
+    connection: Connection, question: Question, segment: Segment
+) -> Iterator[tuple[_Key, Sums]]:
+    if segment.tier is None:
+        yield from _of_events(connection, question, segment)
+        return
+    begin = _begins(question)
+    for name, day, hour, *rest in connection.execute(_sums(question, segment, segment.tier)):
+        whole, (total, least, most, *group) = rest[:_WHOLE], rest[_WHOLE:]
+        sums = _summed(*map(int, whole), float(total), least, most)
+        yield (name, begin(day * DAY + max(hour, 0) * HOUR), tuple(group)), sums
+    if question.sketched:
+        found = connection.execute(_sketches(question, segment, segment.tier))
+        for name, day, hour, sketch, first, *group in found:
+            key = (name, begin(day * DAY + max(hour, 0) * HOUR), tuple(group))
+            yield key, Sums(sketches=[sketch], first_tokens=[first])
+
+
+def _sums(question: Question, segment: Segment, tier: Tier) -> Select[Any]:
+    """Name, day, hour, sums, bounds, group."""
+    c = rollups.c
+    told_apart = [c.name, *_times(question), *(c[name] for name in question.by)]
+    sums = [func.sum(c[name]) for name in ROLLUP_SUMS]
+    groups = [each for each in told_apart if isinstance(each, Column)]
+    return (
+        select(*told_apart[:3], *sums, func.min(c.least), func.max(c.most), *told_apart[3:])
+        .where(*_conditions(question, segment, tier))
+        .group_by(*groups)
+    )
+
+
+def _sketches(question: Question, segment: Segment, tier: Tier) -> Select[Any]:
+    """Name, day, hour, both sketches, group: the bytes are joined here."""
+    c = rollups.c
+    groups = [c[name] for name in question.by]
+    found = select(c.name, *_times(question), c.sketch, c.first_token, *groups)
+    return found.where(*_conditions(question, segment, tier))
+
+
+def _times(question: Question) -> list[ColumnElement[Any]]:
+    if question.bucketed:
+        return [rollups.c.day, rollups.c.hour]
+    return [literal_column("0"), literal_column("-1")]
+
+
+def _conditions(question: Question, segment: Segment, tier: Tier) -> list[ColumnElement[bool]]:
+    c = rollups.c
+    first, last = int(segment.since // DAY), int((segment.until - 1) // DAY)
+    where = {name: key_text(value) for name, value in question.where.items()}
+    found: list[ColumnElement[bool]] = [
+        c.tier == tier.number,
+        c.name.in_(question.names),
+        *(c[name] == value for name, value in where.items()),
+    ]
+    if "user" not in tier.dimensions:
+        found.append(c.user == "")
+    is_narrow = "user" in where or ("workspace" in where and "user" not in tier.dimensions)
+    if is_narrow and last - first < _SEEKS:
+        # The key goes on with the user and the workspace: a look-up a day, not all of the days.
+        found.append(c.day.in_(range(first, last + 1)))
+    else:
+        found.append(c.day.between(first, last))
+    if tier.is_hourly:
+        at = c.day * 24 + c.hour
+        found += [at >= int(segment.since // HOUR), at < int(-(-segment.until // HOUR))]
+    return found
+
+
+def _of_events(
+    connection: Connection, question: Question, segment: Segment
+) -> Iterator[tuple[_Key, Sums]]:
+    """The same, worked out from the events themselves."""
+    begin = _begins(question)
+    by = [ROLLUP_KEY.index(name) for name in question.by]
+    rows = connection.execution_options(yield_per=_AT_ONCE).execute(_events(question, segment))
+    for batch in rows.partitions(_AT_ONCE):
+        for row in rolled(batch, now=0.0, tiers=(QUARTERS,)):
+            *sums, sketch, first = row[_KEY:]
+            at = row[_DAY_AT] * DAY + row[_HOUR_AT] * QUARTERS.width
+            key = (row[_NAME_AT], begin(at), tuple(row[each] for each in by))
+            yield key, _summed(*sums, [sketch], [first])
+
+
+def _events(question: Question, segment: Segment) -> Select[Any]:
+    named = [events.c[name] == value for name, value in question.where.items()]
+    tags = {name: value for name, value in question.tags.items() if name != TASK}
+    if TASK in question.tags:
+        named.append(events.c.task == question.tags[TASK])
+    return select(*_NEEDED).where(
+        events.c.name.in_(question.names),
+        events.c.ts >= segment.since,
+        events.c.ts < segment.until,
+        *named,
+        *(events.c.tags[name].as_string() == value for name, value in tags.items()),
+    )
+
+
+def _begins(question: Question) -> Callable[[float], float]:
+    """When the bucket of a moment began; 0 where buckets are not asked for."""
+    if not question.bucketed:
+        return lambda _: 0.0
+    span = question.span
+    return cache(lambda moment: bucket_of(moment, span.bucket, span.zone))
+
+
+def _summed(*columns: Any) -> Sums:
+    """In the order of the table's columns."""
+    return Sums(*columns)
+
+
+def _together(sums: Iterable[Sums]) -> Sums:
+    whole = Sums()
+    for each in sums:
+        whole.add(each)
+    return whole
