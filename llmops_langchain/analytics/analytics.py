@@ -24,7 +24,7 @@ from llmops_langchain.analytics.reports import (
 from llmops_langchain.analytics.tracking import Tracking
 from llmops_langchain.clock import Clock, system_clock
 from llmops_langchain.errors import ConfigurationError
-from llmops_langchain.ledger import LLM_CALL, TOOL_CALL, Ledger
+from llmops_langchain.ledger import LLM_CALL, TOOL_CALL, Ledger, Rebuilt, RollupTable
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.hopping import hop
 
@@ -81,6 +81,7 @@ class Analytics(Tracking):
     Args:
         database: Where the events are.
         ledger: Takes metrics; `None` only reads.
+        rollups: Makes the sums anew, for `rebuild`.
         clock: Returns seconds since the Unix epoch.
 
     Example:
@@ -89,9 +90,15 @@ class Analytics(Tracking):
     """
 
     def __init__(
-        self, database: Database, ledger: Ledger | None = None, *, clock: Clock = system_clock
+        self,
+        database: Database,
+        ledger: Ledger | None = None,
+        rollups: RollupTable | None = None,
+        *,
+        clock: Clock = system_clock,
     ) -> None:
         self._database, self._ledger, self._clock = database, ledger, clock
+        self._rollups = rollups or RollupTable(database, clock=clock)
 
     def cost(self, days: float = 30, **asked_for: Unpack[Asked]) -> CostReport:
         """What model calls used, cost and saved.
@@ -173,10 +180,24 @@ class Analytics(Tracking):
             raise ConfigurationError(msg)
         return self._metrics(tuple(names or known), wanted)[1]
 
+    def rebuild(self, *, verify: bool = False) -> Rebuilt:
+        """Make the sums that reports are read from anew, from the events that are there.
+
+        Args:
+            verify: Change nothing, and tell what is wrong.
+
+        Raises:
+            StorageError: If the database cannot do it; days that were done stay so.
+        """
+        if self._ledger is not None:
+            self._ledger.flush()
+        return self._rollups.rebuild(verify=verify)
+
     acost = hop(cost)
     aperformance = hop(performance)
     aquality = hop(quality)
     ametrics = hop(metrics)
+    arebuild = hop(rebuild)
 
     def _wanted(self, days: float, asked_for: Asked) -> _Wanted:
         tags = dict(asked_for.get("tags") or {})

@@ -20,6 +20,7 @@ from llmops_langchain.ledger.rollups import (
 
 __all__ = ["Segment", "planned"]
 
+
 class Segment(NamedTuple):
     """A part of the time, and where its sums are."""
 

@@ -240,7 +240,8 @@ def _of_events(
     """The same, worked out from the events themselves."""
     begin = _begins(question)
     by = [ROLLUP_KEY.index(name) for name in question.by]
-    rows = connection.execution_options(yield_per=_AT_ONCE).execute(_events(question, segment))
+    at_a_time = {"yield_per": _AT_ONCE}
+    rows = connection.execute(_events(question, segment), execution_options=at_a_time)
     for batch in rows.partitions(_AT_ONCE):
         for row in rolled(batch, now=0.0, tiers=(QUARTERS,)):
             *sums, sketch, first = row[_KEY:]

@@ -10,6 +10,7 @@ from llmops_langchain.cli import audit, db
 from llmops_langchain.cli.demo import demo
 from llmops_langchain.cli.doctor import doctor
 from llmops_langchain.cli.maintain import maintain
+from llmops_langchain.cli.rebuild import rebuild
 from llmops_langchain.cli.report import report
 from llmops_langchain.errors import LLMOpsError
 
@@ -40,6 +41,7 @@ app.command()(demo)
 app.command()(report)
 app.command()(doctor)
 app.command()(maintain)
+app.command()(rebuild)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it with the flag's value

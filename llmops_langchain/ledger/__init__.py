@@ -17,6 +17,7 @@ from llmops_langchain.ledger.ledger import Durability, Ledger
 from llmops_langchain.ledger.prices import StoredPrices, UnpricedModel
 from llmops_langchain.ledger.reservations import Amount, Governed, Reservations
 from llmops_langchain.ledger.retention import EventRows
+from llmops_langchain.ledger.rollup_upkeep import Difference, Rebuilt, RollupTable
 from llmops_langchain.ledger.scope import Scope, Share, current_scope, holding, track
 from llmops_langchain.ledger.shared_failure import SharedFailure
 from llmops_langchain.ledger.slices import Slices
@@ -34,13 +35,16 @@ __all__ = [
     "BudgetStatus",
     "Budgets",
     "CacheTier",
+    "Difference",
     "Durability",
     "Event",
     "EventRows",
     "Governed",
     "Ledger",
     "Period",
+    "Rebuilt",
     "Reservations",
+    "RollupTable",
     "Scope",
     "Share",
     "SharedFailure",

@@ -2,6 +2,7 @@
 
 from sqlalchemy import Update, bindparam, func, select, update
 
+from llmops_langchain.ledger.marks import DELETED_UNTIL, raise_mark
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.kept import Done, Subject
 from llmops_langchain.storage.schema import events
@@ -41,6 +42,8 @@ class EventRows:
         if self._retention is None:
             return {"deleted": 0}
         deleted, name, until = 0, self._next_name(""), now - self._retention
+        with self._database.begin() as connection:
+            raise_mark(connection, DELETED_UNTIL, until)
         while name is not None:
             deleted += sweep(self._database, _OLD, of_name=name, until=until)
             name = self._next_name(name)

@@ -14,7 +14,6 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable
 
-from llmops_langchain.analytics import Analytics
 from llmops_langchain.cache import (
     CacheOptions,
     SemanticPolicy,
@@ -118,7 +117,7 @@ class LLMOps(Windows, Routers, Learners, Kept):
         self.workspaces = parts.workspaces
         """Teams with roles, invitations, keys and an audit log: `workspaces.create(…)`, `require`.
         """
-        self.analytics = Analytics(self.database, self.ledger, clock=clock)
+        self.analytics = parts.analytics
         """Metrics and reports: `track_metric(…)`, `cost(…)`, `performance(…)`, `quality(…)`, …."""
 
     @contextmanager

@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 
+from llmops_langchain.analytics import Analytics
 from llmops_langchain.cache import ResponseCache, SemanticPolicy, Store, store_for
 from llmops_langchain.callbacks import Contents, UsageCallbackHandler
 from llmops_langchain.callbacks.gate import Gate
@@ -18,6 +19,7 @@ from llmops_langchain.ledger import (
     EventRows,
     Ledger,
     Reservations,
+    RollupTable,
     Slices,
     StoredPrices,
 )
@@ -59,6 +61,7 @@ class Parts:
     budgets: Budgets
     slices: Slices | None
     workspaces: Workspaces
+    analytics: Analytics
     gate: Gate
     maintenance: Maintenance
 
@@ -89,6 +92,8 @@ def made_of(
     logbooks = _logbooks(database, ledger, settings, clock=clock)
     learning = _learning(database, settings, clock=clock)
     workspaces = _workspaces(database, budgets, settings, clock=clock)
+    rollups = RollupTable(database, retention=settings.event_retention, clock=clock)
+    analytics = Analytics(database, ledger, rollups, clock=clock)
     kept: dict[str, Kept] = {
         "cache": cache,
         "nodes": node_cache,
@@ -100,6 +105,7 @@ def made_of(
         "learning": learning,
         "workspaces": workspaces,
         "events": EventRows(database, retention=settings.event_retention),
+        "rollups": rollups,
     }
     return Parts(
         database=database,
@@ -118,6 +124,7 @@ def made_of(
         budgets=budgets,
         slices=slices,
         workspaces=workspaces,
+        analytics=analytics,
         gate=Gate(
             reservations,
             ledger,

@@ -6,7 +6,7 @@ import pytest
 from unit_tests.ledger.reading import eventually, journals, metrics, stored
 from unit_tests.storage.processes import run, start
 
-from llmops_langchain.ledger import Ledger
+from llmops_langchain.ledger import Ledger, RollupTable
 from llmops_langchain.ledger.journal import encode
 from llmops_langchain.storage import Database
 
@@ -63,6 +63,7 @@ def after_the_next_flush(url: str) -> list:
     with Database(url) as database, Ledger(database) as ledger:
         ledger.flush()
         assert ledger.dropped == 0
+        assert RollupTable(database).rebuild(verify=True).right
         return stored(database)
 
 
