@@ -34,6 +34,7 @@ _PERFORMANCE = (
     *("task.completion_time", "agent.response_time", "task.success"),
     *(LLM_CALL, TOOL_CALL),
 )
+_TOP = 100
 _QUALITY = ("quality.score", "test.coverage")
 
 
@@ -44,7 +45,8 @@ class Asked(TypedDict, total=False):
     `start`, `days` counts back from the end. `workspace` to `model` take only what belongs to them,
     `task` and `tags` likewise, but from the events themselves: slower, and as far back as those
     are kept. `bucket` (`hour`, `day`, `week`, `month`) and `timezone` make the series, `group_by`
-    the groups, and `compare=True` adds the stretch of the same length before.
+    the groups: the `top` ones (100) that cost most, or of which there are most. `compare=True`
+    adds the stretch of the same length before.
     """
 
     start: float | datetime | date | None
@@ -57,6 +59,7 @@ class Asked(TypedDict, total=False):
     model: str | None
     tags: Mapping[str, str] | None
     group_by: Dimension | None
+    top: int
     bucket: Bucket | None
     timezone: str
     compare: bool
@@ -69,6 +72,7 @@ class _Wanted(NamedTuple):
     where: Mapping[str, str]
     tags: Mapping[str, str]
     by: tuple[str, ...]
+    top: int
     compare: bool
 
 
@@ -113,7 +117,7 @@ class Analytics(Tracking):
         """
         wanted = self._wanted(days, asked_for)
         answer = self._ask(wanted, COSTS, by=("model",), bucketed=True)
-        groups = self._ask(wanted, COSTS, by=wanted.by) if wanted.by else None
+        groups = self._ask(wanted, COSTS, by=wanted.by, top=wanted.top) if wanted.by else None
         return cost_report(answer, groups, self._before(wanted, COSTS), wanted.span)
 
     def performance(
@@ -220,6 +224,7 @@ class Analytics(Tracking):
             ),
             tags=where_of(**tags, **({TASK: task} if task is not None else {})),
             by=group_of(asked_for.get("group_by")),
+            top=_top(asked_for.get("top", _TOP)),
             compare=asked_for.get("compare", False),
         )
 
@@ -227,7 +232,9 @@ class Analytics(Tracking):
         self, names: tuple[str, ...], wanted: _Wanted
     ) -> tuple[Answer, dict[str, MetricReport]]:
         answer = self._ask(wanted, names, bucketed=True, sketched=True)
-        groups = self._ask(wanted, names, by=wanted.by, sketched=True) if wanted.by else None
+        groups = None
+        if wanted.by:
+            groups = self._ask(wanted, names, by=wanted.by, sketched=True, top=wanted.top)
         before = self._before(wanted, names, sketched=True)
         made = {name: metric_report(name, answer, groups, before, wanted.span) for name in names}
         return answer, made
@@ -248,6 +255,7 @@ class Analytics(Tracking):
         by: tuple[str, ...] = (),
         bucketed: bool = False,
         sketched: bool = False,
+        top: int | None = None,
     ) -> Answer:
         question = Question(
             names=names,
@@ -257,8 +265,17 @@ class Analytics(Tracking):
             by=by,
             bucketed=bucketed,
             sketched=sketched,
+            top=top,
+            ranked="events" if sketched else "cost",
         )
         return asked(self._database, question, self._clock())
+
+
+def _top(given: object) -> int:
+    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+        msg = f"`top` is how many groups are told, at least 1, got {given!r}"
+        raise ConfigurationError(msg)
+    return given
 
 
 def _names(given: Sequence[str]) -> Sequence[str]:

@@ -6,10 +6,14 @@ from typing import NamedTuple
 
 from llmops_langchain.analytics.questions import Question
 from llmops_langchain.ledger.rollups import (
+    AGENT_DAY,
+    AGENT_HOUR,
     DAY,
     GLOBAL_DAY,
     GLOBAL_HOUR,
     HOUR,
+    PROJECT_DAY,
+    PROJECT_HOUR,
     USER_DAY,
     USER_HOUR,
     USERS_DAY,
@@ -19,6 +23,18 @@ from llmops_langchain.ledger.rollups import (
 )
 
 __all__ = ["Segment", "planned"]
+
+_QUARTER = 900.0
+"""Seconds between two moments at which clocks may be changed."""
+
+
+_PAIRS = (
+    (GLOBAL_HOUR, GLOBAL_DAY),
+    (AGENT_HOUR, AGENT_DAY),
+    (PROJECT_HOUR, PROJECT_DAY),
+    (WORKSPACE_HOUR, WORKSPACE_DAY),
+)
+"""Tiers without users, the smallest first."""
 
 
 class Segment(NamedTuple):
@@ -30,6 +46,8 @@ class Segment(NamedTuple):
     """UTC seconds since the Unix epoch; of a tier by day, a whole day."""
     until: float
     """The same, exclusive."""
+    ahead: float = 0.0
+    """Seconds that the zone is ahead of UTC meanwhile."""
 
 
 def planned(question: Question, now: float) -> list[Segment]:
@@ -46,13 +64,14 @@ def planned(question: Question, now: float) -> list[Segment]:
     span = question.span
     # What ends now takes in what was recorded this very moment.
     until = _up(span.until, HOUR) if span.until < now else (now // HOUR + 1) * HOUR
-    if question.tags or not _in_whole_hours(question):
+    pieces = list(_pieces(question, until))
+    if question.tags or any(each.ahead % HOUR for each in pieces):
         return [Segment(None, span.since, until)]
     oldest = max(0.0, (now - hours.kept) // DAY * DAY + DAY) if hours is not None else until
-    if question.bucketed and not _days_will_do(question):
+    if question.bucketed and (span.bucket == "hour" or any(each.ahead for each in pieces)):
         if span.since < oldest or hours is None:
             return [Segment(None, span.since, until)]
-        return [Segment(hours, span.since, until)]
+        return [each._replace(tier=hours) for each in pieces]
     return list(_by_days(span.since, until, hours, days, oldest, open_end=span.until >= now))
 
 
@@ -64,9 +83,7 @@ def _tiers(question: Question) -> tuple[Tier | None, Tier]:
     if "user" in wanted:
         # The rows of single users are found by the user alone.
         return None, USERS_DAY if wanted <= USERS_DAY.dimensions else USER_DAY
-    if wanted <= GLOBAL_DAY.dimensions:
-        return GLOBAL_HOUR, GLOBAL_DAY
-    return WORKSPACE_HOUR, WORKSPACE_DAY
+    return next(pair for pair in _PAIRS if wanted <= pair[1].dimensions)
 
 
 def _by_days(
@@ -85,20 +102,30 @@ def _by_days(
         yield Segment(hours, last, until)
 
 
-def _days_will_do(question: Question) -> bool:
-    return question.span.bucket != "hour" and _offset(question, question.span.since) == 0 == (
-        _offset(question, question.span.until)
-    )
+def _pieces(question: Question, until: float) -> Iterator[Segment]:
+    """Stretches between which the zone's clocks were changed."""
+    since = begin = question.span.since
+    ahead = _ahead(question, since)
+    while since < until:
+        later = min(since + DAY, until)
+        if _ahead(question, later - 1) != ahead:
+            later = next(
+                at for at in _steps(since, later) if _ahead(question, at + _QUARTER - 1) != ahead
+            )
+            yield Segment(None, begin, later, ahead)
+            begin, ahead = later, _ahead(question, later)
+        since = later
+    if begin < until:
+        yield Segment(None, begin, until, ahead)
 
 
-def _in_whole_hours(question: Question) -> bool:
-    span = question.span
-    return all(_offset(question, moment) % HOUR == 0 for moment in (span.since, span.until))
+def _steps(since: float, until: float) -> Iterator[float]:
+    return (since + _QUARTER * each for each in range(int((until - since) // _QUARTER) + 1))
 
 
-def _offset(question: Question, moment: float) -> float:
-    """Seconds that the zone is ahead of UTC at a moment; 0 where no bucket depends on it."""
-    if not question.bucketed or question.span.bucket == "hour":
+def _ahead(question: Question, moment: float) -> float:
+    """Seconds that the zone is ahead of UTC; 0 where no bucket depends on it."""
+    if not question.bucketed or question.span.bucket == "hour" or question.span.zone.key == "UTC":
         return 0.0
     ahead = datetime.fromtimestamp(moment, question.span.zone).utcoffset()
     return ahead.total_seconds() if ahead is not None else 0.0

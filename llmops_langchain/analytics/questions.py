@@ -74,6 +74,10 @@ class Question:
     """Whether the buckets of the span are told apart."""
     sketched: bool = False
     """Whether percentiles are wanted."""
+    top: int | None = None
+    """How many groups, those with the most of `ranked`; `None` takes all."""
+    ranked: Literal["cost", "events"] = "cost"
+    """What groups are ranked by."""
 
 
 def span_of(

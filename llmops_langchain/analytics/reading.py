@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select
 
 from llmops_langchain.analytics.planning import Segment, planned
 from llmops_langchain.analytics.questions import Question, bucket_of
@@ -34,6 +34,7 @@ _SEEKS = 400
 TASK = "task"
 """A tag that stands for the task of the scope."""
 
+_MOMENT = "moment"
 _KEY = len(ROLLUP_KEY)
 _WHOLE = len(ROLLUP_SUMS) - 1
 _HOUR_AT, _DAY_AT, _NAME_AT = (ROLLUP_KEY.index(name) for name in ("hour", "day", "name"))
@@ -105,13 +106,17 @@ class Sums:
         return low if self.most is None else min(low, self.most)
 
 
+_Key = tuple[str, float, tuple[str, ...]]
+"""Name, beginning of the bucket, group."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """Sums by name of the event, beginning of the bucket, and group."""
 
     since: float
     """From when on events were looked at, UTC seconds since the Unix epoch."""
-    cells: Mapping[tuple[str, float, tuple[str, ...]], Sums]
+    cells: Mapping[_Key, Sums]
     """The beginning is 0 where buckets were not asked for."""
 
     def total(self, *names: str) -> Sums:
@@ -146,11 +151,16 @@ def asked(database: Database, question: Question, now: float) -> Answer:
         StorageError: If the database cannot answer.
     """
     segments = planned(question, now)
-    cells: dict[tuple[str, float, tuple[str, ...]], Sums] = {}
+    cells: dict[_Key, Sums] = {}
     with database.begin(read_only=True) as connection:
+        chosen = _chosen(connection, question, segments)
         for segment in segments:
-            for key, sums in _cells(connection, question, segment):
-                cells.setdefault(key, Sums()).add(sums)
+            for key, sums in _cells(connection, question, segment, chosen):
+                known = cells.get(key)
+                if known is None:
+                    cells[key] = sums
+                else:
+                    known.add(sums)
     return Answer(since=segments[0].since, cells=cells)
 
 
@@ -163,52 +173,80 @@ def names_of(database: Database, since: float) -> list[str]:
         return list(connection.execute(found).scalars())
 
 
-_Key = tuple[str, float, tuple[str, ...]]
+def _chosen(
+    connection: Connection, question: Question, segments: Iterable[Segment]
+) -> list[str] | None:
+    """The groups that are told, if that is not all of them."""
+    if question.top is None or not question.by:
+        return None
+    (by,) = question.by
+    column = rollups.c[by]
+    weights: dict[str, int] = {}
+    for segment in segments:
+        if segment.tier is None:
+            return None
+        found = (
+            select(column, func.sum(rollups.c[question.ranked]))
+            .where(*_conditions(question, segment, segment.tier))
+            .group_by(column)
+        )
+        for group, weight in connection.execute(found):
+            weights[group] = weights.get(group, 0) + int(weight)
+    if len(weights) <= question.top:
+        return None
+    return sorted(weights, key=lambda group: (-weights[group], group))[: question.top]
 
 
 def _cells(
-    connection: Connection, question: Question, segment: Segment
+    connection: Connection, question: Question, segment: Segment, chosen: list[str] | None
 ) -> Iterator[tuple[_Key, Sums]]:
     if segment.tier is None:
         yield from _of_events(connection, question, segment)
         return
-    begin = _begins(question)
-    for name, day, hour, *rest in connection.execute(_sums(question, segment, segment.tier)):
+    only = [] if chosen is None else [rollups.c[question.by[0]].in_(chosen)]
+    begin = _begins(question, segment)
+    for name, at, *rest in connection.execute(_sums(question, segment, segment.tier).where(*only)):
         whole, (total, least, most, *group) = rest[:_WHOLE], rest[_WHOLE:]
         sums = _summed(*map(int, whole), float(total), least, most)
-        yield (name, begin(day * DAY + max(hour, 0) * HOUR), tuple(group)), sums
+        yield (name, begin(at), tuple(group)), sums
     if question.sketched:
-        found = connection.execute(_sketches(question, segment, segment.tier))
-        for name, day, hour, sketch, first, *group in found:
-            key = (name, begin(day * DAY + max(hour, 0) * HOUR), tuple(group))
+        found = connection.execute(_sketches(question, segment, segment.tier).where(*only))
+        for name, at, sketch, first, *group in found:
+            key = (name, begin(at), tuple(group))
             yield key, Sums(sketches=[sketch], first_tokens=[first])
 
 
 def _sums(question: Question, segment: Segment, tier: Tier) -> Select[Any]:
-    """Name, day, hour, sums, bounds, group."""
+    """Name, time, sums, bounds, group."""
     c = rollups.c
-    told_apart = [c.name, *_times(question), *(c[name] for name in question.by)]
+    time, groups = _time(question, segment), [c[name] for name in question.by]
     sums = [func.sum(c[name]) for name in ROLLUP_SUMS]
-    groups = [each for each in told_apart if isinstance(each, Column)]
     return (
-        select(*told_apart[:3], *sums, func.min(c.least), func.max(c.most), *told_apart[3:])
+        select(c.name, time, *sums, func.min(c.least), func.max(c.most), *groups)
         .where(*_conditions(question, segment, tier))
-        .group_by(*groups)
+        .group_by(c.name, literal_column(_MOMENT), *groups)
     )
 
 
 def _sketches(question: Question, segment: Segment, tier: Tier) -> Select[Any]:
-    """Name, day, hour, both sketches, group: the bytes are joined here."""
+    """Name, time, both sketches, group: the bytes are joined here."""
     c = rollups.c
     groups = [c[name] for name in question.by]
-    found = select(c.name, *_times(question), c.sketch, c.first_token, *groups)
-    return found.where(*_conditions(question, segment, tier))
+    found = select(c.name, _time(question, segment), c.sketch, c.first_token, *groups)
+    return found.where(*_conditions(question, segment, tier), c.measured > 0)
 
 
-def _times(question: Question) -> list[ColumnElement[Any]]:
-    if question.bucketed:
-        return [rollups.c.day, rollups.c.hour]
-    return [literal_column("0"), literal_column("-1")]
+def _time(question: Question, segment: Segment) -> ColumnElement[Any]:
+    """What is told apart: nothing, hours since the Unix epoch, or days of the zone."""
+    day, hour = rollups.c.day, rollups.c.hour
+    if not question.bucketed:
+        return literal_column("0").label(_MOMENT)
+    hours = day * 24 + hour
+    if question.span.bucket == "hour":
+        return hours.label(_MOMENT)
+    if segment.ahead == 0:
+        return day.label(_MOMENT)
+    return ((hours + int(segment.ahead // HOUR)) // 24).label(_MOMENT)
 
 
 def _conditions(question: Question, segment: Segment, tier: Tier) -> list[ColumnElement[bool]]:
@@ -238,7 +276,7 @@ def _of_events(
     connection: Connection, question: Question, segment: Segment
 ) -> Iterator[tuple[_Key, Sums]]:
     """The same, worked out from the events themselves."""
-    begin = _begins(question)
+    begin = _begins(question, segment)
     by = [ROLLUP_KEY.index(name) for name in question.by]
     at_a_time = {"yield_per": _AT_ONCE}
     rows = connection.execute(_events(question, segment), execution_options=at_a_time)
@@ -264,12 +302,18 @@ def _events(question: Question, segment: Segment) -> Select[Any]:
     )
 
 
-def _begins(question: Question) -> Callable[[float], float]:
-    """When the bucket of a moment began; 0 where buckets are not asked for."""
+def _begins(question: Question, segment: Segment) -> Callable[[float], float]:
+    """When the bucket began of what `_time` told, or of a moment; 0 without buckets."""
+    span = question.span
     if not question.bucketed:
         return lambda _: 0.0
-    span = question.span
-    return cache(lambda moment: bucket_of(moment, span.bucket, span.zone))
+    if segment.tier is None:
+        return cache(lambda moment: bucket_of(moment, span.bucket, span.zone))
+    if span.bucket == "hour":
+        return lambda hours: hours * HOUR
+    # Noon is of the same day, whether clocks were changed in the night or not.
+    noon = DAY / 2 - segment.ahead
+    return cache(lambda day: bucket_of(day * DAY + noon, span.bucket, span.zone))
 
 
 def _summed(*columns: Any) -> Sums:

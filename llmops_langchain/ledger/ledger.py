@@ -11,21 +11,13 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Literal, Self
 
-from sqlalchemy.exc import (
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    InterfaceError,
-    ProgrammingError,
-    StatementError,
-)
-
 from llmops_langchain.clock import Clock, system_clock
 from llmops_langchain.errors import ConfigurationError, DatabaseUnavailableError
 from llmops_langchain.ledger.budget_alerts import Raised, log_alerts
 from llmops_langchain.ledger.event import Event, storable
 from llmops_langchain.ledger.journal import Journal, journal_directory, leftovers
 from llmops_langchain.ledger.settlement import Settlement
+from llmops_langchain.ledger.values import is_about_a_value
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.fork import on_fork
 
@@ -36,9 +28,6 @@ logger = logging.getLogger(__name__)
 Durability = Literal["journal", "fsync", "commit"]
 """What an acknowledged event survives: the process, a power cut (`fsync`), both at once (`commit`,
 without a thread or a file, at the price of a transaction an event)."""
-
-# Beginnings of the states in which PostgreSQL refuses a value: too large, or of another type.
-_REFUSALS = ("54", "42804")
 
 _IN_MEMORY = 10_000  # events; about a third of a second of writing on SQLite
 
@@ -286,7 +275,7 @@ class Ledger:
             except Exception as error:
                 # Only what this statement raises can be about a value: whatever fails before it,
                 # such as opening the database, leaves the events where they are.
-                if _is_about_a_value(error):
+                if is_about_a_value(error):
                     raise _UnstorableError(error) from error
                 raise
         if raised:
@@ -324,19 +313,6 @@ def _mended(event: Event) -> Event:
         return storable(event)
     except (AttributeError, TypeError, ValueError) as error:
         raise _UnstorableError(error) from error
-
-
-def _is_about_a_value(error: Exception) -> bool:
-    """Whether one event is to blame, so that the others can be stored without it."""
-    if not isinstance(error, DBAPIError):
-        of_python = (StatementError, TypeError, ValueError, AttributeError, OverflowError)
-        return isinstance(error, of_python)
-    if isinstance(error, (DataError, IntegrityError)):
-        return True
-    state = getattr(error.orig, "sqlstate", None)  # only a server's answer has one
-    if state is None:
-        return isinstance(error, (InterfaceError, ProgrammingError))
-    return bool(state.startswith(_REFUSALS))
 
 
 def _start_writer(ledger: Ledger) -> threading.Thread:

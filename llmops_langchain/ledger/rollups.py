@@ -14,11 +14,15 @@ from llmops_langchain.storage.schema import ROLLUP_KEY, ROLLUP_SUMS, rollups
 from llmops_langchain.storage.types import storable_text
 
 __all__ = [
+    "AGENT_DAY",
+    "AGENT_HOUR",
     "DAY",
     "DIMENSIONS",
     "GLOBAL_DAY",
     "GLOBAL_HOUR",
     "HOUR",
+    "PROJECT_DAY",
+    "PROJECT_HOUR",
     "QUARTERS",
     "REFUSALS",
     "TIERS",
@@ -99,10 +103,29 @@ GLOBAL_DAY = Tier(
     *(7, frozenset({"model"}), False, inf),
     lambda f: (7, f[0], f[1], "", "", -1, "", "", f[7]),
 )
+AGENT_HOUR = Tier(
+    *(10, frozenset({"agent"}), True, inf),
+    lambda f: (10, f[0], f[1], "", "", f[4], "", f[6], ""),
+)
+PROJECT_HOUR = Tier(
+    *(11, frozenset({"workspace", "project"}), True, 92 * DAY),
+    lambda f: (11, f[0], f[1], "", f[3], f[4], f[5], "", ""),
+)
+AGENT_DAY = Tier(
+    *(8, frozenset({"agent"}), False, inf),
+    lambda f: (8, f[0], f[1], "", "", -1, "", f[6], ""),
+)
+PROJECT_DAY = Tier(
+    *(9, frozenset({"workspace", "project"}), False, inf),
+    lambda f: (9, f[0], f[1], "", f[3], -1, f[5], "", ""),
+)
 QUARTERS = Tier(*(0, _ALL, True, inf), lambda f: (0, *f), width=900.0)
 """Not in the database: by the quarter of an hour, where whole hours will not do."""
 
-TIERS = (USER_HOUR, USER_DAY, USERS_DAY, WORKSPACE_HOUR, WORKSPACE_DAY, GLOBAL_HOUR, GLOBAL_DAY)
+TIERS = (
+    *(USER_HOUR, USER_DAY, USERS_DAY, WORKSPACE_HOUR, WORKSPACE_DAY, GLOBAL_HOUR, GLOBAL_DAY),
+    *(AGENT_HOUR, AGENT_DAY, PROJECT_HOUR, PROJECT_DAY),
+)
 
 _OF_USERS = (USER_HOUR, USER_DAY)
 """Tiers without rows of events that name no user."""

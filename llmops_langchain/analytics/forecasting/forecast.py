@@ -6,7 +6,7 @@ from math import isfinite, nan
 import numpy as np
 from numpy.typing import ArrayLike
 
-from llmops_langchain.analytics.forecasting.history import Floats, History, history_of
+from llmops_langchain.analytics.forecasting.history import Floats, History, history_of, recent
 from llmops_langchain.analytics.forecasting.intervals import reaches, shares_of
 from llmops_langchain.analytics.forecasting.models import Origins, forecasts_by, origins_of
 from llmops_langchain.errors import ConfigurationError
@@ -91,29 +91,19 @@ def forecast(
         [9.0, 9.0, 8.0, 9.0, 8.0, 1.0, 1.0]
     """
     given = np.asarray(values, np.float64)
-    _check(given, horizon, season, level, start, step)
-    number = int(np.isfinite(given).sum())
+    _check(given, horizon, season=season, level=level, start=start, step=step)
+    kept = recent(given, season)
+    number = int(np.isfinite(kept).sum())
     if number < _KNOWN:
-        return _unknown(given, number, horizon, level)
+        return _unknown(kept, number, horizon, level)
     history = history_of(given, season=season, start=start, step=step)
-    origins = origins_of(history)
-    said = forecasts_by(history, origins, horizon)
+    mean, reach, method = _mixed(history, horizon + history.gap, level)
     floor = 0.0 if history.is_amount else -np.inf
-    models = np.maximum(np.array(list(said.values())), floor)
-    shares = shares_of(_targets(history.values, origins, horizon) - models[:, :-1])
-    mixed = np.einsum("m,moh->oh", shares, models)
-    reach = _reach(history, origins, mixed, level)
-    bounds = (mixed[-1], np.maximum(mixed[-1] - reach, floor), mixed[-1] + reach)
-    mean, low, high = (_scaled(each, history.unit) for each in bounds)
-    names = sorted(zip(shares.tolist(), said, strict=True), key=lambda each: -each[0])
-    return Forecast(
-        mean=mean,
-        low=low,
-        high=high,
-        level=level,
-        method=_words(names, history.seasons),
-        n=int(history.seen.sum()),
+    mean, low, high = (
+        _scaled(np.maximum(each, floor)[history.gap :], history.unit)
+        for each in (mean, mean - reach, mean + reach)
     )
+    return Forecast(mean=mean, low=low, high=high, level=level, method=method, n=number)
 
 
 def run_out(spent: float, limit: float, forecast: Forecast, start: float, step: float) -> RunOut:
@@ -153,14 +143,16 @@ def run_out(spent: float, limit: float, forecast: Forecast, start: float, step: 
 def _check(
     values: Floats,
     horizon: int,
+    *,
     season: int | None,
     level: float,
     start: float | None,
     step: float | None,
 ) -> None:
+    infinite = int(np.isinf(values).sum())
     wrong = {
-        "`values` must be of one dimension": values.ndim != 1,
-        "`values` must be finite, or NaN where missing": bool(np.isinf(values).any()),
+        f"`values` must be of one dimension, got shape {values.shape}": values.ndim != 1,
+        f"`values` must be finite, or NaN where missing, got {infinite} infinite": infinite > 0,
         f"`horizon` is in steps and at least 1, got {horizon!r}": horizon < 1,
         f"`season` is in steps and at least 2, got {season!r}": season is not None and season <= 1,
         f"`level` must lie between 0 and 1, got {level!r}": not 0.0 < level < 1.0,
@@ -187,6 +179,27 @@ def _unknown(values: Floats, number: int, horizon: int, level: float) -> Forecas
     )
 
 
+def _mixed(history: History, horizon: int, level: float) -> tuple[Floats, Floats, str]:
+    """What is expected, how far the truth may be from it, and how that was found."""
+    origins = origins_of(history)
+    said = forecasts_by(history, origins, horizon)
+    models = np.array(list(said.values()))
+    if history.is_amount:
+        models = np.maximum(models, 0.0)
+    shares = shares_of(_targets(history.values, origins, horizon) - models[:, :-1])
+    mixed = np.tensordot(shares, models, 1)
+    first = int(origins.at[0])
+    reach = reaches(
+        _targets(np.where(history.seen, history.values, nan), origins, horizon) - mixed[:-1],
+        origins.steps(horizon) % min(history.seasons, default=1),
+        level=level,
+        steps=int(history.seen[first:].sum()),
+        least=float(np.nanmean(np.abs(history.raw))) / int(history.seen.sum()) ** _UNSEEN,
+    )
+    named = sorted(zip(shares.tolist(), said, strict=True), key=lambda each: -each[0])
+    return mixed[-1], reach, _words(named, history.seasons)
+
+
 def _targets(values: Floats, origins: Origins, horizon: int) -> Floats:
     """What came after each past origin, NaN where it is yet to come: `(origins - 1, horizon)`."""
     steps = origins.steps(horizon)[:-1]
@@ -194,33 +207,18 @@ def _targets(values: Floats, origins: Origins, horizon: int) -> Floats:
     return np.where(steps < number, values[np.minimum(steps, number - 1)], np.nan)
 
 
-def _reach(history: History, origins: Origins, mixed: Floats, level: float) -> Floats:
-    """How far the truth may be from each forecast."""
-    horizon = mixed.shape[1]
-    number = len(history.values)
-    typical = float(np.nanmean(np.abs(history.raw)))
-    return reaches(
-        _targets(history.raw, origins, horizon) - mixed[:-1],
-        origins.steps(horizon) % min(history.seasons, default=1),
-        level=level,
-        steps=number - int(origins.at[0]),
-        least=typical / number**_UNSEEN,
-    )
-
-
 def _scaled(values: Floats, unit: float) -> Floats:
     """In the units given; what is too large for a number is the largest one."""
-    largest = float(np.finfo(np.float64).max)
-    most = largest / unit if unit > 1 else largest
-    scaled: Floats = np.clip(values, -most, most) * unit
-    return scaled
+    most = float(np.finfo(np.float64).max)
+    with np.errstate(over="ignore"):
+        return np.clip(values * unit, -most, most)
 
 
 def _words(named: list[tuple[float, str]], seasons: tuple[int, ...]) -> str:
     """The models that count most, and the seasons."""
-    used = [f"{name} ({share:.0%})" for share, name in named[:_NAMED]]
+    used = [f"{name} ({share:.0%})" for share, name in named[:_NAMED] if share > 0]
     cycles = f"seasons of {' and '.join(map(str, seasons))} steps" if seasons else "no season"
-    return f"{len(named)} models, mostly {', '.join(used)}; {cycles}"
+    return f"{', '.join(used)}; {cycles}"
 
 
 def _reached(taken: Floats, left: float, start: float, step: float) -> float | None:

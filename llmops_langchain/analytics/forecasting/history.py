@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["History", "history_of"]
+__all__ = ["History", "history_of", "recent"]
 
 Floats = NDArray[np.float64]
 Truths = NDArray[np.bool_]
@@ -17,6 +17,9 @@ _HALF_DAY = _DAY / 2
 _THURSDAY = 3
 """The weekday of the Unix epoch, counted from Monday."""
 _SATURDAY = 5
+
+_KEPT = 2_000
+"""Values that are looked at, or so many seasons; older ones say little, and cost time."""
 
 _PERIODS = 2
 """How often a season must have been seen."""
@@ -63,20 +66,27 @@ class History:
         return bool(np.nanmin(self.raw) >= 0)
 
 
+def recent(values: Floats, season: int | None) -> Floats:
+    """The latest values: as many as are looked at."""
+    return values[-max(_KEPT, (_PERIODS + 1) * (season or 0)) :]
+
+
 def history_of(
     values: Floats, *, season: int | None, start: float | None, step: float | None
 ) -> History:
     """Make a series ready.
 
     Args:
-        values: Finite or NaN, at least one of them finite, shape `(n,)`.
+        values: Finite or NaN, at least one of the recent ones finite, shape `(n,)`.
         season: In steps; `None` looks for seasons.
         start: Of the first step, UTC epoch seconds.
         step: Seconds.
     """
-    (at,) = np.nonzero(~np.isnan(values))
+    kept = recent(values, season)
+    (at,) = np.nonzero(~np.isnan(kept))
     begin, end = int(at[0]), int(at[-1]) + 1
-    raw = values[begin:end]
+    raw = kept[begin:end]
+    begin += len(values) - len(kept)
     unit = float(np.nanmax(np.abs(raw)))
     raw = raw / unit if unit else raw
     level = _filled(raw, 1)
@@ -93,7 +103,7 @@ def history_of(
         unit=unit,
         seasons=seasons,
         kinds=kinds,
-        gap=len(values) - end,
+        gap=len(kept) - end,
     )
 
 
@@ -130,8 +140,8 @@ def _seasons(values: Floats, season: int | None, step: float | None) -> tuple[in
     """The season that was named, or those of the calendar, or else whatever repeats."""
     if season is not None:
         return (season,) if len(values) >= _PERIODS * season else ()
-    spans = (_DAY, _WEEK) if step is not None else ()
-    lengths = [round(span / step) for span in spans if span % step == 0]
+    spans = () if step is None else (_DAY / step, _WEEK / step)
+    lengths = [int(each) for each in spans if each.is_integer()]
     return _confirmed(values, lengths) or _confirmed(values, _repeating(values))
 
 

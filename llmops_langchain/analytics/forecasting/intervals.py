@@ -12,7 +12,7 @@ __all__ = ["reaches", "shares_of"]
 _HALF = 0.5
 """Part of the origins after which an error counts half."""
 
-_SHARPNESS = 3.0
+_SHARPNESS = 5.0
 """Power of a model's root mean squared error by which its share falls."""
 
 _WORST = 2.0
@@ -27,7 +27,7 @@ _HOURS = 12
 _TRUSTED = 20.0
 """Steps seen at which the errors found, and the normal law, count alike."""
 
-_FREEDOM = 2.0
+_FREEDOM, _FEWEST = 1.5, 2.0
 """Degrees of freedom for each time that the steps ahead fit into those seen, and the fewest."""
 
 _NORMAL = sqrt(np.pi / 2)
@@ -44,8 +44,11 @@ def shares_of(errors: Floats) -> Floats:
     """How much each model counts, by its errors: shape `(models,)`, their sum is 1.
 
     Args:
-        errors: Past ones, latest origin last, NaN where nothing is known yet, shape
-            `(models, origins, horizon)`.
+        errors: Past ones, those of the naive model first, latest origin last, NaN where nothing
+            is known yet, shape `(models, origins, horizon)`.
+
+    Returns:
+        The naive model alone where the others, weighed, were farther off than it was.
     """
     counts = ~np.isnan(errors[0]) * _recency(errors.shape[1])[:, None]
     if not counts.any():
@@ -54,7 +57,10 @@ def shares_of(errors: Floats) -> Floats:
     missed = np.sqrt((np.nan_to_num(errors) ** 2 * counts).sum(axis=(1, 2)) / counts.sum())
     ratio = (missed + _TINY) / (missed.min() + _TINY)
     shares = np.where(ratio <= _WORST, ratio**-_SHARPNESS, 0.0)
-    return np.asarray(shares / shares.sum(), np.float64)
+    shares = shares / shares.sum()
+    mixed = np.tensordot(shares, errors, 1)
+    naive, ours = ((np.nan_to_num(np.abs(each)) * counts).sum() for each in (errors[0], mixed))
+    return np.asarray(shares if ours <= naive else np.arange(len(errors)) == 0, np.float64)
 
 
 def reaches(errors: Floats, phases: Ints, *, level: float, steps: int, least: float) -> Floats:
@@ -69,7 +75,7 @@ def reaches(errors: Floats, phases: Ints, *, level: float, steps: int, least: fl
         phases: Of the steps forecast, with those of the forecast to come as a last row, shape
             `(origins + 1, horizon)`.
         level: Share of truths to be held.
-        steps: How many steps the errors are about.
+        steps: How many steps the errors are about, 0 if there is none.
         least: Spread (mean absolute error) that is believed beside what the errors show.
     """
     seen = ~np.isnan(errors)
@@ -79,12 +85,12 @@ def reaches(errors: Floats, phases: Ints, *, level: float, steps: int, least: fl
     scale = np.maximum(growth, _TINY)
     rhythm = _by_phase(distance / scale, weights, phases, steps)
     past = (distance / scale / rhythm[:-1])[seen]
-    found = _quantile(past, weights[seen], level)
+    found = _quantile(past, weights[seen], level) if seen.any() else 0.0
     normal = NormalDist().inv_cdf(0.5 + level / 2)
     trust = steps / (steps + _TRUSTED)
     ahead = np.arange(1, errors.shape[1] + 1)
-    freedom = np.maximum(_FREEDOM * steps / ahead, _FREEDOM)
-    wide = _student(normal, freedom) / normal
+    freedom = np.maximum(_FREEDOM * steps / ahead, _FEWEST)
+    wide = _student(normal, freedom)
     reach: Floats = (trust * found + (1.0 - trust) * normal * _NORMAL) * growth * rhythm[-1] * wide
     return reach
 
@@ -150,9 +156,9 @@ def _quantile(values: Floats, weights: Floats, level: float) -> float:
 
 
 def _student(normal: float, freedom: Floats) -> Floats:
-    """Quantiles of Student's t, from the normal one (Abramowitz and Stegun, 1964, 26.7.5)."""
-    z = normal
-    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    found: Floats = z + first / freedom + second / freedom**2 + third / freedom**3
+    """Quantiles of Student's t by the normal one (Abramowitz and Stegun, 1964, 26.7.5)."""
+    square = normal**2
+    first, second = (square + 1) / 4, (5 * square**2 + 16 * square + 3) / 96
+    third = (3 * square**3 + 19 * square**2 + 17 * square - 15) / 384
+    found: Floats = 1.0 + first / freedom + second / freedom**2 + third / freedom**3
     return found

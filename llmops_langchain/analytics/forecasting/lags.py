@@ -20,11 +20,17 @@ _OFFSET = 0.1
 _ROWS = 60
 """Rows that a first fit needs at least."""
 
+_BLOCK = 64
+"""Rows multiplied at once: of more, BLAS starts threads that take longer than the work."""
+
 _LATEST = 0.7
 """Share of the history before the first origin, at most."""
 
 _DENSE, _TIMES = 24, 7
 """The most lags in a row, and up to how many times the season lags are taken."""
+
+_UNSEASONAL = 8
+"""Lags where there is no season."""
 
 _FLAT = 1e-9
 """Columns that deviate less, of values up to 1, are constant."""
@@ -55,8 +61,8 @@ def rows_needed(seasons: tuple[int, ...], number: int) -> int | None:
         seasons: In steps.
         number: Points that there are.
     """
-    needed = max(max(each) for each in _lags(seasons).values()) + _ROWS
-    return needed if needed <= _LATEST * number else None
+    lags = _lags(seasons, number)
+    return max(int(each[-1]) for each in lags.values()) + _ROWS if lags else None
 
 
 def autoregressive(history: History, at: Ints, fitted: Ints, horizon: int) -> dict[str, Floats]:
@@ -71,11 +77,11 @@ def autoregressive(history: History, at: Ints, fitted: Ints, horizon: int) -> di
     Returns:
         By name; nothing if there are too few points.
     """
-    if rows_needed(history.seasons, len(history.values)) is None:
-        return {}
     found, values, origins = dict[str, Floats](), history.values, (at, fitted)
     offset = _OFFSET * float(values.mean())
-    for name, lags in _lags(history.seasons).items():
+    for name, lags in _lags(history.seasons, len(values)).items():
+        if history.seen[lags[-1] : fitted[0]].sum() < _ROWS / 2:
+            continue
         form = _Form(lags=lags, seasons=history.seasons)
         found[f"autoregression on {name}"] = _stepped(values, history.seen, origins, horizon, form)
         if history.is_amount and offset > 0:
@@ -84,17 +90,20 @@ def autoregressive(history: History, at: Ints, fitted: Ints, horizon: int) -> di
     return found
 
 
-def _lags(seasons: tuple[int, ...]) -> dict[str, Ints]:
-    """Steps back, ascending."""
+def _lags(seasons: tuple[int, ...], number: int) -> dict[str, Ints]:
+    """Steps back, ascending, as far as so many points allow; nothing if they are too few."""
+    short, long = min(seasons, default=_UNSEASONAL), max(seasons, default=0)
+    deepest = int(_LATEST * number) - _ROWS
+    if deepest <= short:
+        return {}
     if not seasons:
-        return {"few lags": np.arange(1, 4), "many lags": np.arange(1, 9)}
-    short, long = seasons[0], seasons[-1]
+        return {"few lags": np.arange(1, 4), "many lags": np.arange(1, _UNSEASONAL + 1)}
     around = {each + beside for each in seasons for beside in (-1, 0, 1)}
     few = {1, 2, 3, 2 * short, long - short} | around
     near = range(1, min(short, _DENSE) + 2)
-    many = {*near, *(short * times for times in range(2, _TIMES)), *around}
+    many = {*near, *(short * times for times in range(2, _TIMES + 1)), *around}
     return {
-        name: np.array(sorted(each - {0}), np.intp)
+        name: np.array(sorted(lag for lag in each if 0 < lag <= deepest), np.intp)
         for name, each in (("few lags", few), ("many lags", many))
     }
 
@@ -134,6 +143,9 @@ def _ridge(rows: Floats, targets: Floats) -> tuple[Floats, float]:
     deviation = rows.std(axis=0)
     deviation = np.where(deviation > _FLAT, deviation, 1.0)
     scaled = (rows - mean) / deviation
-    normal = scaled.T @ scaled + _RIDGE * np.eye(len(mean))
+    blocks = np.zeros((-(-len(rows) // _BLOCK), _BLOCK, len(mean)))
+    blocks.reshape(-1, len(mean))[: len(rows)] = scaled
+    squares = (blocks.transpose(0, 2, 1) @ blocks).sum(axis=0)
+    normal = squares + _RIDGE * np.eye(len(mean))
     weights = np.linalg.solve(normal, scaled.T @ (targets - middle)) / deviation
     return weights, middle - float(mean @ weights)

@@ -74,7 +74,7 @@ def origins_of(history: History) -> Origins:
 
 
 def forecasts_by(history: History, origins: Origins, horizon: int) -> dict[str, Floats]:
-    """What each model says, by its name: shape `(origins, horizon)`.
+    """What each model says, by its name, the naive one first: shape `(origins, horizon)`.
 
     Args:
         history: What is known.
@@ -82,12 +82,12 @@ def forecasts_by(history: History, origins: Origins, horizon: int) -> dict[str, 
         horizon: Steps.
     """
     values, found = history.values, dict[str, Floats]()
-    for season in history.seasons:
+    for season in history.seasons:  # the shortest first, and of its models the naive one
         found |= _seasonal(values, origins.at, horizon, season)
-    if history.kinds is not None or 7 in history.seasons:  # noqa: PLR2004 - days of a week
-        found["weekdays"] = _weekdays(history, origins.at, horizon)
     if not history.seasons or len(values) < _UNSEASONAL:
         found |= _smoothed(values, origins.at, horizon)
+    if history.kinds is not None or 7 in history.seasons:  # noqa: PLR2004 - days of a week
+        found["weekdays"] = _weekdays(history, origins.at, horizon)
     found |= autoregressive(history, origins.at, origins.fitted, horizon)
     return found
 
@@ -160,7 +160,8 @@ def _smoothed(values: Floats, at: Ints, horizon: int) -> dict[str, Floats]:
         trend = phi * trend + alpha * beta * missed
         levels[step], trends[step] = level, trend
     ahead = np.arange(1, horizon + 1)
-    found = {
+    found = {"as the last step": np.repeat(values[at - 1][:, None], horizon, axis=1)}
+    found |= {
         _name(each): levels[at, place, None] + trends[at, place, None] * _reach(each[2], ahead)
         for place, each in enumerate(_SMOOTHINGS)
     }
@@ -170,7 +171,7 @@ def _smoothed(values: Floats, at: Ints, horizon: int) -> dict[str, Floats]:
     upto = at.astype(np.float64)
     products = np.append(0.0, np.cumsum(times * values))[at]
     slope = 12.0 * (products - mean * upto * (upto + 1) / 2) / np.maximum(upto**3 - upto, 1.0)
-    found["theta"] = levels[at, 2, None] + slope[:, None] / 2 * ahead
+    found["theta"] = np.asarray(levels[at, 2, None] + slope[:, None] / 2 * ahead, np.float64)
     found["mean"] = np.repeat(mean[:, None], horizon, axis=1)
     return found
 

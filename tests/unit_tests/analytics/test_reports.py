@@ -1,4 +1,4 @@
-"""Reports from sums are what the events say, worked out by hand: any span, zone, group and filter."""
+"""Reports from sums are what the events say: of any span, zone, group and filter."""
 
 import json
 from collections import defaultdict
@@ -94,52 +94,44 @@ def begin_of(moment: float, bucket: str, zone: str) -> float:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(
-    given_calls=st.lists(calls, max_size=30),
+    made=st.lists(calls, max_size=30),
     where=st.dictionaries(st.sampled_from(DIMENSIONS), st.sampled_from("ab"), max_size=2),
-    tags=st.sampled_from([None, {"env": "dev"}]),
-    task=few,
-    group_by=st.none() | st.sampled_from(DIMENSIONS),
-    bucket=st.sampled_from(["hour", "day", "week", "month"]),
-    zone=st.sampled_from(ZONES),
-    back=st.floats(0.01, 12),
-    ends=st.none() | st.floats(0, 5),
+    rest=st.fixed_dictionaries(
+        {
+            "tags": st.sampled_from([None, {"env": "dev"}]),
+            "task": few,
+            "group_by": st.none() | st.sampled_from(DIMENSIONS),
+            "bucket": st.sampled_from(["hour", "day", "week", "month"]),
+            "timezone": st.sampled_from(ZONES),
+            "days": st.floats(0.01, 12),
+            "end": st.none() | st.floats(NOW - 5 * DAY, NOW),
+        }
+    ),
 )
-def test_a_report_is_what_the_events_say(
-    database, given_calls, where, tags, task, group_by, bucket, zone, back, ends
-) -> None:
+def test_a_report_is_what_the_events_say(database, made, where, rest) -> None:
     emptied(database)
-    store(database, *given_calls)
-    end = None if ends is None else NOW - ends * DAY
-    report = Analytics(database, clock=lambda: NOW).cost(
-        days=back,
-        end=end,
-        tags=tags,
-        task=task,
-        group_by=group_by,
-        bucket=bucket,
-        timezone=zone,
-        **where,
-    )
-    until = NOW if end is None else end
-    assert report.since == (until - back * DAY) // HOUR * HOUR
-    whole_hour = until // HOUR * HOUR + (HOUR if end is None or until % HOUR else 0)
+    store(database, *made)
+    report = Analytics(database, clock=lambda: NOW).cost(**rest, **where)
+    end = NOW if rest["end"] is None else rest["end"]
+    assert report.since == (end - rest["days"] * DAY) // HOUR * HOUR
+    whole_hour = -(-end // HOUR) * HOUR
     expected = [
         each
-        for each in given_calls
+        for each in made
         if report.since <= each.ts < whole_hour
         and all(getattr(each, name) == value for name, value in where.items())
-        and (tags is None or each.tags == tags)
-        and task in (None, each.task)
+        and rest["tags"] in (None, each.tags)
+        and rest["task"] in (None, each.task)
     ]
     assert report.calls == len(expected)
     assert report.total * 10**9 == sum(each.cost for each in expected)
     assert report.input_tokens == sum(each.input_tokens for each in expected)
     series, groups = defaultdict(int), defaultdict(int)
     for each in expected:
-        series[begin_of(each.ts, bucket, zone)] += each.cost
-        groups[getattr(each, group_by or "model") or ""] += each.cost
+        series[begin_of(each.ts, rest["bucket"], rest["timezone"])] += each.cost
+        groups[getattr(each, rest["group_by"] or "model") or ""] += each.cost
     assert {at: each.total * 10**9 for at, each in report.series.items()} == series
-    if group_by is not None:
+    if rest["group_by"] is not None:
         assert {name: each.total * 10**9 for name, each in report.groups.items()} == groups
 
 

@@ -1,6 +1,5 @@
 """The sums of events are what the events add up to, whoever stores them, in whatever order."""
 
-import random
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -95,9 +94,9 @@ def test_however_events_come_the_sums_are_those_of_the_rows(database, table, fou
     assert rebuilt.differences == ()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
+@settings(max_examples=10)
 @given(found=st.lists(any_event, max_size=10))
-def test_odd_events_take_no_others_down(opened, found) -> None:
+def test_odd_events_take_no_others_down(found) -> None:
     """Through the ledger, which mends what no database takes."""
     with Database("sqlite://") as database, Ledger(database, clock=lambda: NOW) as ledger:
         for event in [*found, metric()]:
@@ -132,9 +131,9 @@ def test_values_that_are_no_numbers_are_not_measured(database) -> None:
 
 
 def test_percentiles_of_many_batches_are_those_of_all_values(
-    database, rng=random.Random(1)
+    database,
 ) -> None:
-    values = [rng.lognormvariate(0, 2) for _ in range(3_000)]
+    values = np.random.default_rng(1).lognormal(0, 2, 3_000).tolist()
     # One process at a time: each batch makes the row longer, and now and then compact.
     store(
         database, *([metric(each) for each in values[at : at + 100]] for at in range(0, 3_000, 100))
@@ -231,15 +230,19 @@ class TestRebuilding:
 
 
 WRITE = """
+from uuid import UUID
 from llmops_langchain.ledger import Event, Ledger
 from llmops_langchain.storage import Database
 
 url, journals, who = sys.argv[1:4]
-shared = [Event(name="shared", ts=1.8e9 + n, value=n, project=f"p{n % 7}", id=__import__("uuid").UUID(int=n + 1))
-          for n in range(200)]
+shared = [
+    Event(name="shared", ts=1.8e9 + n, value=n, project=f"p{n % 7}", id=UUID(int=n + 1))
+    for n in range(200)
+]
 with Database(url) as database, Ledger(database, batch_size=40, interval=0.01) as ledger:
     for n in range(400):
-        ledger.record(Event(name="own", ts=1.8e9 + n, value=n, user=f"u{n % 9}", project=f"p{n % 7}"))
+        mine = {"user": f"u{n % 9}", "project": f"p{n % 7}"}
+        ledger.record(Event(name="own", ts=1.8e9 + n, value=n, **mine))
         if n % 2:
             ledger.record(shared[n // 2])
 """
