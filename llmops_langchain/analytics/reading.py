@@ -23,7 +23,7 @@ from llmops_langchain.ledger.rollups import (
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.schema import ROLLUP_KEY, ROLLUP_SUMS, events, rollups
 
-__all__ = ["TASK", "Answer", "Sums", "asked", "names_of"]
+__all__ = ["TASK", "Answer", "Sums", "asked", "names_of", "tag_conditions"]
 
 _AT_ONCE = 10_000
 """Events that are added up at a time."""
@@ -290,16 +290,21 @@ def _of_events(
 
 def _events(question: Question, segment: Segment) -> Select[Any]:
     named = [events.c[name] == value for name, value in question.where.items()]
-    tags = {name: value for name, value in question.tags.items() if name != TASK}
-    if TASK in question.tags:
-        named.append(events.c.task == question.tags[TASK])
     return select(*_NEEDED).where(
         events.c.name.in_(question.names),
         events.c.ts >= segment.since,
         events.c.ts < segment.until,
         *named,
-        *(events.c.tags[name].as_string() == value for name, value in tags.items()),
+        *tag_conditions(question),
     )
+
+
+def tag_conditions(question: Question) -> list[ColumnElement[bool]]:
+    """What the events' tags must be."""
+    return [
+        (events.c.task if name == TASK else events.c.tags[name].as_string()) == value
+        for name, value in question.tags.items()
+    ]
 
 
 def _begins(question: Question, segment: Segment) -> Callable[[float], float]:

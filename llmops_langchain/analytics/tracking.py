@@ -112,8 +112,7 @@ class Tracking:
         if self._ledger is None:
             msg = "metrics belong to an `LLMOps`: use `ops.analytics`, or `Analytics(…, ledger=…)`"
             raise ConfigurationError(msg)
-        for event in found:
-            self._ledger.record(event)
+        self._ledger.record_all(found)
 
     def _event(self, metric: Metric) -> Event:
         now = self._clock()

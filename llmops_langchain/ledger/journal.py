@@ -86,14 +86,14 @@ class Journal:
             self.forget()
             raise
 
-    def append(self, event: Event) -> None:
-        """Hand one event to the operating system; it survives the process from here on.
+    def append(self, *events: Event) -> None:
+        """Hand events to the operating system at once; they survive the process from here on.
 
         Raises:
             OSError: If the disk did not take it; the file then ends in a line that is passed over.
         """
-        line = b"\n" + encode(event) if self._torn else encode(event)
-        self._torn = os.write(self._descriptor, line) != len(line)
+        lines = b"".join([b"\n" if self._torn else b"", *map(encode, events)])
+        self._torn = os.write(self._descriptor, lines) != len(lines)
         if self._torn:
             msg = f"{self.path.name!r} took a part of a line only: is the disk full?"
             raise OSError(msg)

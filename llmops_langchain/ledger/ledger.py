@@ -96,20 +96,27 @@ class Ledger:
 
     def record(self, event: Event) -> None:
         """Keep one event. A failure is counted and logged, never raised."""
+        self.record_all((event,))
+
+    def record_all(self, events: Sequence[Event]) -> None:
+        """`record` for each of some events, in less time."""
         if self._disabled:
             return
-        try:
-            if self._commits:
-                self._store([event])
-            else:
-                self._enqueue(event)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user's call did not fail
-            self._drop(error)
-        for listener in self._listeners:
+        for at in range(0, len(events), self._batch_size):
+            batch = events[at : at + self._batch_size]
             try:
-                listener(event)
-            except Exception as error:  # noqa: BLE001 - as above
-                self._tell_once("a listener failed", error)
+                if self._commits:
+                    self._store(batch)
+                else:
+                    self._enqueue(batch)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the user's call did not fail
+                self._drop(error, len(batch))
+        for listener in self._listeners:
+            for event in events:
+                try:
+                    listener(event)
+                except Exception as error:  # noqa: BLE001 - as above
+                    self._tell_once("a listener failed", error)
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         """Call `listener` with each event right after it was recorded, where it was recorded.
@@ -174,20 +181,20 @@ class Ledger:
         self._told: set[str] = set()
         self._closed = False
 
-    def _enqueue(self, event: Event) -> None:
+    def _enqueue(self, batch: Sequence[Event]) -> None:
         with self._recording:
             outer, self._recorder = self._recorder, threading.get_ident()
             try:
-                waiting = self._add(event)
+                waiting = self._add(batch)
             finally:
                 self._recorder = outer
-        self._notify(waiting)
+        self._notify(waiting - len(batch), waiting)
 
-    def _add(self, event: Event) -> int:
+    def _add(self, batch: Sequence[Event]) -> int:
         """Append to journal and queue; how many events wait now."""
-        if not self._journalled(event):
-            self._wait_in_memory(event)
-        self._queue.append(event)
+        if not self._journalled(batch):
+            self._wait_in_memory(batch)
+        self._queue.extend(batch)
         waiting = len(self._queue)
         if waiting - len(self._loose) >= _IN_MEMORY and self._journal is not None:
             # The database is slow or away: the journal remembers, this process need not.
@@ -195,32 +202,32 @@ class Ledger:
             self._queue, self._journal = list(self._loose), None
         return waiting
 
-    def _journalled(self, event: Event) -> bool:
+    def _journalled(self, batch: Sequence[Event]) -> bool:
         """Append to the journal; `False` if there is none, or no disk for it."""
         if self._directory is None:
             return False
         try:
             if self._journal is None:
                 self._journal = Journal(self._directory, fsync=self._fsync)
-            self._journal.append(event)
+            self._journal.append(*batch)
         except OSError as error:
             self._tell_once("no journal, events wait in memory", error)
             return False
         return True
 
-    def _wait_in_memory(self, event: Event) -> None:
+    def _wait_in_memory(self, batch: Sequence[Event]) -> None:
         if len(self._loose) >= 2 * _IN_MEMORY:
             msg = "neither the database nor a journal takes events, and memory is bounded"
             raise DatabaseUnavailableError(msg)
-        self._loose.append(event)
+        self._loose.extend(batch)
 
-    def _notify(self, waiting: int) -> None:
-        if waiting == 1:
+    def _notify(self, before: int, waiting: int) -> None:
+        if before <= 0:
             _unflushed.add(self)
             self._wake.put(_SOON)
             if self._writer is None and not self._closed:
                 self._writer = _start_writer(self)
-        if waiting == self._batch_size:
+        if before < self._batch_size <= waiting:
             self._wake.put(_NOW)
         elif waiting >= _IN_MEMORY and self._directory is None:
             self._flush_quietly()
@@ -253,7 +260,7 @@ class Ledger:
             for batch in files:
                 self._store(batch)
 
-    def _store(self, batch: list[Event]) -> None:
+    def _store(self, batch: Sequence[Event]) -> None:
         if not batch:
             return
         try:
@@ -261,7 +268,7 @@ class Ledger:
         except _UnstorableError:
             self._store_one_by_one(batch)
 
-    def _store_one_by_one(self, batch: list[Event]) -> None:
+    def _store_one_by_one(self, batch: Sequence[Event]) -> None:
         for event in batch:
             try:
                 self._insert_rows([_mended(event)])
@@ -281,8 +288,8 @@ class Ledger:
         if raised:
             self.tell(raised)
 
-    def _drop(self, error: Exception) -> None:
-        self.dropped += 1
+    def _drop(self, error: Exception, number: int = 1) -> None:
+        self.dropped += number
         # Its class alone: the text of an error may quote what was to be stored.
         logger.error("an event was dropped (%d so far): %s", self.dropped, type(error).__name__)
 

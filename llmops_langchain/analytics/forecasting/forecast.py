@@ -68,15 +68,16 @@ def forecast(
     """The steps that follow a series of equally spaced sums.
 
     Seasonal, smoothed and autoregressive forecasts, weighed by how far off they were from earlier
-    points of the same series; the interval is as wide as those errors were (conformal prediction).
-    Deterministic. If no value was negative, no bound is.
+    points of the same series, or the naive one alone if the others were no better; the interval is
+    as wide as those errors were (conformal prediction). Deterministic. If no value was negative, no
+    bound is.
 
     Args:
-        values: One a step, oldest first, NaN where missing, shape `(n,)`; of long histories the
-            last 2,000 are used.
+        values: One for each finished step, oldest first, NaN where missing, shape `(n,)`; of long
+            histories the last 2,000 are used.
         horizon: How many steps are asked for.
         season: How many steps a season takes; `None` looks for days and weeks if `step` is given,
-            and for whatever repeats otherwise.
+            then for whatever repeats.
         level: The share of truths that each step's interval is to hold, 0 to 1 exclusive.
         start: When the first step began, UTC epoch seconds: tells weekends of daily sums.
         step: How long a step takes, seconds.
@@ -173,7 +174,7 @@ def _unknown(values: Floats, number: int, horizon: int, level: float) -> Forecas
         low=np.full(horizon, nan),
         high=np.full(horizon, nan),
         level=level,
-        method=f"the mean of {number} values: too few to say more" if number else "no values",
+        method=f"the mean of {number}: too few to say more" if number else "no values",
         n=number,
         known=False,
     )
@@ -194,7 +195,7 @@ def _mixed(history: History, horizon: int, level: float) -> tuple[Floats, Floats
         origins.steps(horizon) % min(history.seasons, default=1),
         level=level,
         steps=int(history.seen[first:].sum()),
-        least=float(np.nanmean(np.abs(history.raw))) / int(history.seen.sum()) ** _UNSEEN,
+        least=float(np.abs(history.values).mean()) / int(history.seen.sum()) ** _UNSEEN,
     )
     named = sorted(zip(shares.tolist(), said, strict=True), key=lambda each: -each[0])
     return mixed[-1], reach, _words(named, history.seasons)

@@ -19,7 +19,7 @@ _THURSDAY = 3
 _SATURDAY = 5
 
 _KEPT = 2_000
-"""Values that are looked at, or so many seasons; older ones say little, and cost time."""
+"""Values that are looked at, more for long seasons; older ones say little, and cost time."""
 
 _PERIODS = 2
 """How often a season must have been seen."""
@@ -30,8 +30,9 @@ _EXPLAINED = 0.1
 _SURE = 2.5
 """By how many of its standard deviations the ratio of variances must pass 1."""
 
-_REPEATS = 0.3
-"""Autocorrelation at which a lag that nobody named is taken for a season."""
+_REPEATS, _CHANCE = 0.3, 3.0
+"""Autocorrelation at which a lag that nobody named is taken for a season, and how many standard
+deviations of chance it must be: the best of many lags is asked for."""
 
 _FREAKS, _BEYOND, _ENOUGH = 0.02, 4.0, 8
 """At most this share of the points (one at least, and of `_ENOUGH` at least) is taken for freaks:
@@ -181,7 +182,8 @@ def _repeating(values: Floats) -> list[int]:
     alike = alike / alike[0] * number / (number - np.arange(len(alike)))
     inner = alike[2:-1]
     peaks = 2 + np.flatnonzero((inner >= alike[1:-2]) & (inner >= alike[3:]))
-    if not len(peaks) or alike[peaks].max() < _REPEATS:
+    peaks = peaks[alike[peaks] >= np.maximum(_REPEATS, _CHANCE / np.sqrt(number - peaks))]
+    if not len(peaks):
         return []
     # Of equally good ones the shortest: multiples of a season repeat as well.
     length = int(peaks[alike[peaks] >= 0.9 * alike[peaks].max()][0])

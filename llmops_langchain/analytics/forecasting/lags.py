@@ -29,7 +29,7 @@ _LATEST = 0.7
 _DENSE, _TIMES = 24, 7
 """The most lags in a row, and up to how many times the season lags are taken."""
 
-_UNSEASONAL = 8
+_NEAREST = 8
 """Lags where there is no season."""
 
 _FLAT = 1e-9
@@ -92,12 +92,12 @@ def autoregressive(history: History, at: Ints, fitted: Ints, horizon: int) -> di
 
 def _lags(seasons: tuple[int, ...], number: int) -> dict[str, Ints]:
     """Steps back, ascending, as far as so many points allow; nothing if they are too few."""
-    short, long = min(seasons, default=_UNSEASONAL), max(seasons, default=0)
+    short, long = min(seasons, default=_NEAREST), max(seasons, default=0)
     deepest = int(_LATEST * number) - _ROWS
     if deepest <= short:
         return {}
     if not seasons:
-        return {"few lags": np.arange(1, 4), "many lags": np.arange(1, _UNSEASONAL + 1)}
+        return {"few lags": np.arange(1, 4), "many lags": np.arange(1, _NEAREST + 1)}
     around = {each + beside for each in seasons for beside in (-1, 0, 1)}
     few = {1, 2, 3, 2 * short, long - short} | around
     near = range(1, min(short, _DENSE) + 2)

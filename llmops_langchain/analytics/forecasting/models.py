@@ -38,9 +38,6 @@ _SMOOTHINGS = (
 )
 """Smoothing of the level, smoothing of the trend, damping."""
 
-_UNSEASONAL = 300
-"""Series with a season and so many points are not smoothed without it."""
-
 _KIND, _PHASE = 1.0, 2.0
 """How many days say as much as what is believed of a weekday without having seen it."""
 
@@ -84,8 +81,7 @@ def forecasts_by(history: History, origins: Origins, horizon: int) -> dict[str, 
     values, found = history.values, dict[str, Floats]()
     for season in history.seasons:  # the shortest first, and of its models the naive one
         found |= _seasonal(values, origins.at, horizon, season)
-    if not history.seasons or len(values) < _UNSEASONAL:
-        found |= _smoothed(values, origins.at, horizon)
+    found |= _smoothed(values, origins.at, horizon)
     if history.kinds is not None or 7 in history.seasons:  # noqa: PLR2004 - days of a week
         found["weekdays"] = _weekdays(history, origins.at, horizon)
     found |= autoregressive(history, origins.at, origins.fitted, horizon)
@@ -171,15 +167,14 @@ def _smoothed(values: Floats, at: Ints, horizon: int) -> dict[str, Floats]:
     upto = at.astype(np.float64)
     products = np.append(0.0, np.cumsum(times * values))[at]
     slope = 12.0 * (products - mean * upto * (upto + 1) / 2) / np.maximum(upto**3 - upto, 1.0)
-    found["theta"] = np.asarray(levels[at, 2, None] + slope[:, None] / 2 * ahead, np.float64)
+    found["theta"] = levels[at, 2, None] + slope[:, None] / 2 * ahead
     found["mean"] = np.repeat(mean[:, None], horizon, axis=1)
     return found
 
 
 def _reach(damping: float, ahead: Ints) -> Floats:
     """How much of a trend has come after so many steps."""
-    grown: Floats = damping * (1.0 - damping**ahead) / (1.0 - damping)
-    return grown
+    return np.asarray(damping * (1.0 - damping**ahead) / (1.0 - damping), np.float64)
 
 
 def _name(smoothing: tuple[float, float, float]) -> str:
