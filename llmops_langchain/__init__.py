@@ -13,6 +13,8 @@ if TYPE_CHECKING:
         Cost,
         CostReport,
         Distribution,
+        ForecastReport,
+        Insight,
         Metric,
         MetricReport,
         PerformanceReport,
@@ -202,7 +204,9 @@ __all__ = [
     "ExperienceRecorder",
     "Explanation",
     "FinishedRun",
+    "ForecastReport",
     "Imported",
+    "Insight",
     "Invitation",
     "InvitationError",
     "LLMOps",
@@ -279,7 +283,7 @@ __all__ = [
 _HOMES = {
     home: tuple(names.split())
     for home, names in {
-        "analytics": "Analytics Cost CostReport Distribution Metric MetricReport"
+        "analytics": "Analytics Cost CostReport Distribution ForecastReport Insight Metric MetricReport"
         " PerformanceReport QualityReport",
         "cache": (
             "CacheOptions CacheStats Explanation MemoryStore RedisStore ResponseCache "

@@ -1,6 +1,8 @@
-"""What the events add up to."""
+"""What the events add up to, what is to come, and what somebody should know."""
 
 from llmops_langchain.analytics.analytics import Analytics
+from llmops_langchain.analytics.foretelling import ForecastReport
+from llmops_langchain.analytics.insights import Insight, Saving
 from llmops_langchain.analytics.reports import (
     Cost,
     CostReport,
@@ -9,15 +11,22 @@ from llmops_langchain.analytics.reports import (
     PerformanceReport,
     QualityReport,
 )
+from llmops_langchain.analytics.rules import Limits
 from llmops_langchain.analytics.tracking import Metric
+from llmops_langchain.analytics.webhooks import webhook
 
 __all__ = [
     "Analytics",
     "Cost",
     "CostReport",
     "Distribution",
+    "ForecastReport",
+    "Insight",
+    "Limits",
     "Metric",
     "MetricReport",
     "PerformanceReport",
     "QualityReport",
+    "Saving",
+    "webhook",
 ]

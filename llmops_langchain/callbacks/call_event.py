@@ -4,6 +4,7 @@ import time
 from uuid import UUID
 
 from llmops_langchain.callbacks.endings import was_cut_off
+from llmops_langchain.callbacks.prompt_digest import prompt_digest
 from llmops_langchain.callbacks.reading import Answer
 from llmops_langchain.callbacks.runs import Call
 from llmops_langchain.callbacks.spent import NOTHING, cost_of, rates_of, tokens_of
@@ -63,6 +64,7 @@ def call_event(
         tier=tier,
         run_id=run_id,
         parent_run_id=call.parent_run_id,
+        cache_key=prompt_digest(call.prompt, call.settings),
         input_tokens=spent.input_tokens,
         output_tokens=spent.output_tokens,
         cached_tokens=spent.cached_tokens,

@@ -1,6 +1,8 @@
 """Many events into the table in one statement, the way that is fastest on each database."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from hashlib import blake2b
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -12,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from llmops_langchain.ledger.event import Event, as_row
 from llmops_langchain.storage.copying import WORTH_COPYING, copied
 from llmops_langchain.storage.schema import events
+from llmops_langchain.storage.secrets import secret_of
 
 __all__ = ["insert_new"]
 
@@ -46,7 +49,7 @@ def insert_new(connection: Connection, batch: Sequence[Event]) -> list[Event]:
     once = {event.id: event for event in reversed(batch)}
     if not once:
         return []
-    in_order = list(reversed(once.values()))
+    in_order = _unlinked(connection, list(reversed(once.values())))
     if connection.dialect.name == "sqlite":
         # The write lock is held: nobody else inserts meanwhile.
         there = _ids_of(connection, list(once))
@@ -58,6 +61,19 @@ def insert_new(connection: Connection, batch: Sequence[Event]) -> list[Event]:
     by_id = sorted(in_order, key=attrgetter("id"))
     inserted = set(_inserted_on_postgres(connection, by_id))
     return [event for event in in_order if event.id in inserted]
+
+
+def _unlinked(connection: Connection, batch: list[Event]) -> list[Event]:
+    """Hashes of prompts under a secret of the database: nobody can tell a guess by them."""
+    if all(event.cache_key is None for event in batch):
+        return batch
+    secret = secret_of(connection, "cache_key")
+    return [
+        event
+        if event.cache_key is None
+        else replace(event, cache_key=blake2b(event.cache_key, digest_size=16, key=secret).digest())
+        for event in batch
+    ]
 
 
 def _inserted_on_postgres(connection: Connection, batch: Collection[Event]) -> Iterable[UUID]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from llmops_langchain.analytics import Analytics
+from llmops_langchain.analytics.insight_rows import InsightRows
 from llmops_langchain.cache import ResponseCache, SemanticPolicy, Store, store_for
 from llmops_langchain.callbacks import Contents, UsageCallbackHandler
 from llmops_langchain.callbacks.gate import Gate
@@ -93,19 +94,12 @@ def made_of(
     learning = _learning(database, settings, clock=clock)
     workspaces = _workspaces(database, budgets, settings, clock=clock)
     rollups = RollupTable(database, retention=settings.event_retention, clock=clock)
-    analytics = Analytics(database, ledger, rollups, clock=clock)
     kept: dict[str, Kept] = {
-        "cache": cache,
-        "nodes": node_cache,
+        **{"cache": cache, "nodes": node_cache},
         # Of an earlier run, perhaps, that captured them.
-        "contents": contents,
-        "chats": chats,
-        "budgets": budgets,
-        "routing": logbooks,
-        "learning": learning,
-        "workspaces": workspaces,
-        "events": EventRows(database, retention=settings.event_retention),
-        "rollups": rollups,
+        **{"contents": contents, "chats": chats, "budgets": budgets, "routing": logbooks},
+        **{"learning": learning, "workspaces": workspaces},
+        **_of_events(database, rollups, settings),
     }
     return Parts(
         database=database,
@@ -124,18 +118,26 @@ def made_of(
         budgets=budgets,
         slices=slices,
         workspaces=workspaces,
-        analytics=analytics,
+        analytics=Analytics(
+            database, ledger, rollups=rollups, prices=prices, budgets=budgets, clock=clock
+        ),
         gate=Gate(
-            reservations,
-            ledger,
-            usage,
-            prices,
+            *(reservations, ledger, usage, prices),
             clock=clock,
             refuses_blindly=settings.on_store_failure == "refuse",
             slices=slices,
         ),
         maintenance=Maintenance(database, kept, clock=clock),
     )
+
+
+def _of_events(database: Database, rollups: RollupTable, settings: Settings) -> dict[str, Kept]:
+    """The events, and what is worked out from them."""
+    return {
+        "events": EventRows(database, retention=settings.event_retention),
+        "rollups": rollups,
+        "insights": InsightRows(database),
+    }
 
 
 def _records(url: str, settings: Settings, *, clock: Clock) -> tuple[Database, Ledger]:

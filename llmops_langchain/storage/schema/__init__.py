@@ -21,8 +21,10 @@ from llmops_langchain.storage.schema.recording import (
 from llmops_langchain.storage.schema.rolling import (
     ROLLUP_KEY,
     ROLLUP_SUMS,
+    insight_states,
     rollup_marks,
     rollups,
+    secrets,
 )
 from llmops_langchain.storage.schema.routing import decisions, outcomes, router_state
 from llmops_langchain.storage.schema.sharing import generations, leases
@@ -60,6 +62,7 @@ __all__ = [
     "events",
     "experiences",
     "generations",
+    "insight_states",
     "invitations",
     "leases",
     "members",
@@ -74,6 +77,7 @@ __all__ = [
     "rollup_marks",
     "rollups",
     "router_state",
+    "secrets",
     "semantic_vectors",
     "token_calibration",
     "workspaces",

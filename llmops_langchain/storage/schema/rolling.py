@@ -15,7 +15,7 @@ from sqlalchemy import (
 from llmops_langchain.storage.schema.base import metadata
 from llmops_langchain.storage.types import NanoDollars
 
-__all__ = ["ROLLUP_KEY", "ROLLUP_SUMS", "rollup_marks", "rollups"]
+__all__ = ["ROLLUP_KEY", "ROLLUP_SUMS", "insight_states", "rollup_marks", "rollups", "secrets"]
 
 
 def _part_of_key(name: str, kind: type, key: str | None = None) -> Column[object]:
@@ -78,5 +78,33 @@ rollup_marks = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("value", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Random bytes of this database, so that hashes in it tell nothing in another one.
+secrets = Table(
+    "llmops_secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What was found in the events, and whom it was told.
+insight_states = Table(
+    "llmops_insight_states",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),
+    Column("workspace", Text),
+    Column("user_id", Text, key="user", index=True),
+    Column("type", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    # `new`, `open`, `resolved` or `dismissed`.
+    Column("status", Text, nullable=False),
+    Column("first_seen", Double, nullable=False),
+    Column("last_seen", Double, nullable=False),
+    Column("notified_at", Double),
+    # The whole finding as JSON.
+    Column("body", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )

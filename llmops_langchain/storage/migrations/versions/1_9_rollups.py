@@ -50,10 +50,39 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_llmops_rollup_marks")),
         sqlite_with_rowid=False,
     )
+    _create_secrets()
+    _create_insight_states()
     op.execute(
         "INSERT INTO llmops_rollup_marks (name, value) "
         "SELECT 'waiting', 1 WHERE EXISTS (SELECT 1 FROM llmops_events)"
     )
+
+
+def _create_secrets() -> None:
+    op.create_table(
+        "llmops_secrets",
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("value", sa.LargeBinary, nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_llmops_secrets")),
+        sqlite_with_rowid=False,
+    )
+
+
+def _create_insight_states() -> None:
+    table = "llmops_insight_states"
+    op.create_table(
+        table,
+        sa.Column("fingerprint", sa.Text, nullable=False),
+        sa.Column("workspace", sa.Text),
+        sa.Column("user_id", sa.Text),
+        *(sa.Column(name, sa.Text, nullable=False) for name in ("type", "severity", "status")),
+        *(sa.Column(name, sa.Double, nullable=False) for name in ("first_seen", "last_seen")),
+        sa.Column("notified_at", sa.Double),
+        sa.Column("body", sa.LargeBinary, nullable=False),
+        sa.PrimaryKeyConstraint("fingerprint", name=op.f(f"pk_{table}")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(op.f(f"ix_{table}_user_id"), table, ["user_id"])
 
 
 def _sum(name: str, kind: type = sa.BigInteger) -> sa.Column[object]:
