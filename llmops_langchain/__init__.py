@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Distribution,
         ForecastReport,
         Insight,
+        InsightLimits,
         Metric,
         MetricReport,
         PerformanceReport,
@@ -207,6 +208,7 @@ __all__ = [
     "ForecastReport",
     "Imported",
     "Insight",
+    "InsightLimits",
     "Invitation",
     "InvitationError",
     "LLMOps",
@@ -283,8 +285,8 @@ __all__ = [
 _HOMES = {
     home: tuple(names.split())
     for home, names in {
-        "analytics": "Analytics Cost CostReport Distribution ForecastReport Insight Metric MetricReport"
-        " PerformanceReport QualityReport",
+        "analytics": "Analytics Cost CostReport Distribution ForecastReport Insight InsightLimits"
+        " Metric MetricReport PerformanceReport QualityReport",
         "cache": (
             "CacheOptions CacheStats Explanation MemoryStore RedisStore ResponseCache "
             "SemanticPolicy SqlStore"

@@ -11,7 +11,7 @@ from llmops_langchain.analytics.reports import (
     PerformanceReport,
     QualityReport,
 )
-from llmops_langchain.analytics.rules import Limits
+from llmops_langchain.analytics.rules import InsightLimits
 from llmops_langchain.analytics.tracking import Metric
 from llmops_langchain.analytics.webhooks import webhook
 
@@ -22,7 +22,7 @@ __all__ = [
     "Distribution",
     "ForecastReport",
     "Insight",
-    "Limits",
+    "InsightLimits",
     "Metric",
     "MetricReport",
     "PerformanceReport",

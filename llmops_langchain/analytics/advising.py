@@ -14,7 +14,7 @@ from llmops_langchain.analytics.insight_rows import InsightRows
 from llmops_langchain.analytics.insights import SEVERITIES, Insight
 from llmops_langchain.analytics.reporting import Reporting
 from llmops_langchain.analytics.reports import MetricReport
-from llmops_langchain.analytics.rules import RULES, Compared, Facts, Limits, Rule
+from llmops_langchain.analytics.rules import RULES, Compared, Facts, InsightLimits, Rule
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.ledger import LLM_CALL, Budgets, BudgetStatus
 from llmops_langchain.ledger.rollups import DAY
@@ -48,7 +48,7 @@ class Advising(Reporting, Foretelling):
         *,
         workspace: str | None = None,
         user: str | None = None,
-        limits: Limits | None = None,
+        limits: InsightLimits | None = None,
         rules: Sequence[Rule] = RULES,
     ) -> list[Insight]:
         """What the events of a user, a workspace or all say that somebody should know.
@@ -71,7 +71,7 @@ class Advising(Reporting, Foretelling):
             ConfigurationError: If something asked for makes no sense.
             StorageError: If the database cannot answer.
         """
-        facts = self._facts(days, workspace, user, limits or Limits())
+        facts = self._facts(days, workspace, user, limits or InsightLimits())
         found = {each.fingerprint: each for rule in rules for each in rule.find(facts)}
         asked = frozenset(rule.type for rule in rules)
         rows = InsightRows(self._database)
@@ -114,7 +114,9 @@ class Advising(Reporting, Foretelling):
             except Exception as error:  # noqa: BLE001 - whatever it is, the insights are there
                 logger.warning("a hook of insights failed: %s", type(error).__name__)
 
-    def _facts(self, days: float, workspace: str | None, user: str | None, limits: Limits) -> Facts:
+    def _facts(
+        self, days: float, workspace: str | None, user: str | None, limits: InsightLimits
+    ) -> Facts:
         if not (isinstance(days, (int, float)) and days >= 1):
             msg = f"`days` is at least 1, got {days!r}"
             raise ConfigurationError(msg)

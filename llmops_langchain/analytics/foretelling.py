@@ -6,10 +6,11 @@ from typing import Unpack
 
 import numpy as np
 
+from llmops_langchain.analytics.anomalies import Anomaly, anomalies
 from llmops_langchain.analytics.asking import Asked, Asking, Wanted
 from llmops_langchain.analytics.forecasting import Forecast, RunOut, forecast, run_out
 from llmops_langchain.analytics.making import COSTS
-from llmops_langchain.analytics.questions import bucket_of
+from llmops_langchain.analytics.questions import Bucket, bucket_of
 from llmops_langchain.analytics.reports import Report
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.ledger import BudgetStatus
@@ -88,10 +89,7 @@ class Foretelling(Asking):
             ConfigurationError: If something asked for makes no sense.
             StorageError: If the database cannot answer.
         """
-        bucket = asked_for.get("bucket") or "day"
-        if bucket not in ("hour", "day"):
-            msg = f"a forecast is by 'hour' or 'day', got {bucket!r}"
-            raise ConfigurationError(msg)
+        bucket = _step(asked_for)
         width = HOUR if bucket == "hour" else DAY
         steps = int(-(-days * DAY // width)) if isinstance(days, (int, float)) and days > 0 else 0
         if not 0 < steps <= _MOST_STEPS:
@@ -144,6 +142,32 @@ class Foretelling(Asking):
             return None
         return reached
 
+    def anomalies(
+        self, days: float = 60, *, metric: str = COST, **asked_for: Unpack[Asked]
+    ) -> dict[float, Anomaly]:
+        """Days (or hours) whose sum was out of the ordinary, by their beginning.
+
+        Each is compared with the same day of the week (hour of the day) once that was seen three
+        times; the day under way is left out. Streams of single values have `AnomalyDetector`.
+
+        Args:
+            days: How far back.
+            metric: `"cost"`, or the name of a metric, whose sums are looked at.
+            asked_for: See `Asked`: `workspace` to `tags` narrow it, `bucket` is `"day"` or
+                `"hour"`; the days are those of UTC.
+
+        Raises:
+            ConfigurationError: If something asked for makes no sense.
+            StorageError: If the database cannot answer.
+        """
+        past = self._wanted(days, {**asked_for, "bucket": _step(asked_for), "timezone": "UTC"})
+        is_hourly = past.span.bucket == "hour"
+        width, season = (HOUR, 24) if is_hourly else (DAY, 7)
+        begin = bucket_of(self._clock(), past.span.bucket, past.span.zone)
+        values, start = self._past(metric, past, begin, width)
+        return {start + each.index * width: each for each in anomalies(values, season=season)}
+
+    aanomalies = hop(anomalies)
     aforecast = hop(forecast)
     arun_out = hop(run_out)
 
@@ -172,6 +196,14 @@ class Foretelling(Asking):
         if metric == COST:
             return [sums[at].cost / _NANO if at in sums else 0.0 for at in times], start
         return [sums[at].total if at in sums else 0.0 for at in times], start
+
+
+def _step(asked_for: Asked) -> Bucket:
+    bucket = asked_for.get("bucket") or "day"
+    if bucket not in ("hour", "day"):
+        msg = f"what is looked ahead or back at is by 'hour' or 'day', got {bucket!r}"
+        raise ConfigurationError(msg)
+    return bucket
 
 
 def _expected(found: Forecast, at: int) -> Expected:

@@ -19,7 +19,7 @@ from llmops_langchain.ledger import BudgetStatus
 from llmops_langchain.ledger.rollups import DAY
 from llmops_langchain.models import PriceBook, dollars
 
-__all__ = ["RULES", "Compared", "Facts", "Limits", "Rule"]
+__all__ = ["RULES", "Compared", "Facts", "InsightLimits", "Rule"]
 
 _SURE = 4.0
 """Standard errors by which two stretches must differ: by chance once in 30,000 looks."""
@@ -32,7 +32,7 @@ _LEVEL = 0.999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class InsightLimits:
     """From where on something is worth telling."""
 
     daily_cost: Decimal | None = None
@@ -85,7 +85,7 @@ class Facts:
     budgets: Sequence[tuple[BudgetStatus, RunOut]]
     """Budgets that will be spent before their period ends."""
     prices: PriceBook | None
-    limits: Limits = field(default_factory=Limits)
+    limits: InsightLimits = field(default_factory=InsightLimits)
 
     @property
     def span(self) -> float:

@@ -95,10 +95,15 @@ def made_of(
     workspaces = _workspaces(database, budgets, settings, clock=clock)
     rollups = RollupTable(database, retention=settings.event_retention, clock=clock)
     kept: dict[str, Kept] = {
-        **{"cache": cache, "nodes": node_cache},
+        "cache": cache,
+        "nodes": node_cache,
         # Of an earlier run, perhaps, that captured them.
-        **{"contents": contents, "chats": chats, "budgets": budgets, "routing": logbooks},
-        **{"learning": learning, "workspaces": workspaces},
+        "contents": contents,
+        "chats": chats,
+        "budgets": budgets,
+        "routing": logbooks,
+        "learning": learning,
+        "workspaces": workspaces,
         **_of_events(database, rollups, settings),
     }
     return Parts(
