@@ -9,12 +9,13 @@ from sqlalchemy import select
 
 from llmops_langchain.analytics.asking import Asked
 from llmops_langchain.analytics.counterfactuals import CallRow
+from llmops_langchain.analytics.facts import Compared, Facts, InsightLimits, Rule
 from llmops_langchain.analytics.foretelling import COST, Foretelling
 from llmops_langchain.analytics.insight_rows import InsightRows
 from llmops_langchain.analytics.insights import SEVERITIES, Insight
 from llmops_langchain.analytics.reporting import Reporting
 from llmops_langchain.analytics.reports import MetricReport
-from llmops_langchain.analytics.rules import RULES, Compared, Facts, InsightLimits, Rule
+from llmops_langchain.analytics.rules import RULES
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.ledger import LLM_CALL, Budgets, BudgetStatus
 from llmops_langchain.ledger.rollups import DAY

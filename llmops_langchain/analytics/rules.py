@@ -1,126 +1,43 @@
 """What is worth telling: each rule looks at the same facts, and needs enough of them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
-from math import inf, log, sqrt
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from math import inf, sqrt
 
+from llmops_langchain.analytics.comparing import ENOUGH, error_of, is_as_good, ratio, spread
 from llmops_langchain.analytics.counterfactuals import (
     CallRow,
     Replayed,
     other_model,
     repeated_calls,
 )
-from llmops_langchain.analytics.forecasting import RunOut, forecast
-from llmops_langchain.analytics.insights import Insight, Saving, Severity
-from llmops_langchain.analytics.reports import Distribution
-from llmops_langchain.ledger import BudgetStatus
+from llmops_langchain.analytics.facts import Facts, Rule, by_size, insight_of
+from llmops_langchain.analytics.forecasting import forecast
+from llmops_langchain.analytics.insights import Insight
 from llmops_langchain.ledger.rollups import DAY
-from llmops_langchain.models import PriceBook, dollars
 
-__all__ = ["RULES", "Compared", "Facts", "InsightLimits", "Rule"]
+__all__ = ["RULES"]
 
 _SURE = 4.0
 """Standard errors by which two stretches must differ: by chance once in 30,000 looks."""
 
-_ENOUGH_TASKS, _ENOUGH_SCORES, _ENOUGH_CALLS = 30, 20, 50
+_ENOUGH_TASKS, _ENOUGH_CALLS = 30, 50
 _TTL = 3_600.0
 _SIMPLE_IN, _SIMPLE_OUT = 1_000, 200  # tokens
 _WEEKS = 3
 _LEVEL = 0.999
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InsightLimits:
-    """From where on something is worth telling."""
-
-    daily_cost: Decimal | None = None
-    """US dollars a day that are too much, whatever they were before; `None`: no such limit."""
-    quality: float = 0.7
-    """Mean score that is too low, 0 to 1."""
-    coverage: float = 0.6
-    """Test coverage that is too low, 0 to 1."""
-    success: float = 0.8
-    """Share of tasks going well that is too low."""
-    slower: float = 1.3
-    """How many times as long tasks must take as before."""
-    dearer: float = 1.5
-    """How many times as much must be spent as before."""
-    least_saving: Decimal = Decimal("0.05")
-    """US dollars a day below which no saving is told."""
-
-
-class Compared(NamedTuple):
-    """One metric of one project in the last days and before."""
-
-    recent: Distribution
-    before: Distribution | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What rules look at."""
-
-    now: float
-    """UTC seconds since the Unix epoch."""
-    days: float
-    """How far back calls go."""
-    about: Mapping[str, str]
-    """The scope that was asked for."""
-    daily: Sequence[float]
-    """US dollars of each whole day, oldest first, from the first day with an event."""
-    recent_days: int
-    """How many of them are the last stretch."""
-    by_model: Mapping[str, Decimal]
-    """US dollars by model, of all days."""
-    calls: Sequence[CallRow]
-    """Paid calls, the latest ones if there are very many."""
-    cache_hits: int
-    """Calls that a cache answered."""
-    metrics: Mapping[str, Mapping[str, Compared]]
-    """By name of the metric, then by project."""
-    scores: Mapping[str, Distribution]
-    """`quality.score` by model."""
-    budgets: Sequence[tuple[BudgetStatus, RunOut]]
-    """Budgets that will be spent before their period ends."""
-    prices: PriceBook | None
-    limits: InsightLimits = field(default_factory=InsightLimits)
-
-    @property
-    def span(self) -> float:
-        """Days that the calls stretch over, at least one."""
-        if not self.calls:
-            return 1.0
-        return max(1.0, (self.now - min(each.ts for each in self.calls)) / DAY)
-
-    def saving(self, replayed: Replayed) -> Saving:
-        """A replay of the calls as dollars a day."""
-        spent = sum(each.cost for each in self.calls)
-        a_day, low, high = (dollars(round(each / self.span)) for each in replayed[:3])
-        return Saving(
-            a_day=a_day, low=low, high=high, share=replayed.saved / spent if spent else 0.0
-        )
-
-
-class Rule(NamedTuple):
-    """Finds insights of one type in the facts."""
-
-    type: str
-    find: Callable[[Facts], Iterator[Insight]]
-
-
 def _slow_tasks(facts: Facts) -> Iterator[Insight]:
     for project, (now, before) in facts.metrics["task.completion_time"].items():
         if before is None or min(now.count, before.count) < _ENOUGH_TASKS:
             continue
-        times, sure = _ratio(now, before)
+        times, sure = ratio(now, before)
         if times >= facts.limits.slower and sure >= _SURE:
             p95, had = now.percentile(0.95) or 0.0, before.percentile(0.95) or 0.0
-            yield _insight(
+            yield insight_of(
                 facts,
                 "slow_tasks",
-                _by_size(times, (1.6, 2.5, 4.0)),
+                by_size(times, (1.6, 2.5, 4.0)),
                 "Tasks take longer",
                 f"Tasks of {_named(project)} take {times:.1f} times as long as before: the middle "
                 f"one {_seconds(now.percentile(0.5))} after {_seconds(before.percentile(0.5))}, "
@@ -151,7 +68,7 @@ def _high_cost(facts: Facts) -> Iterator[Insight]:
     title, had = "High Daily Costs", None
     if len(before) >= 2 * len(recent) and sum(before) > 0:
         had = sum(before) / len(before)
-        wide = _spread(before) * sqrt(1 / len(recent) + 1 / len(before))
+        wide = spread(before) * sqrt(1 / len(recent) + 1 / len(before))
         is_more = now >= facts.limits.dearer * had and now - had >= _SURE * wide
         had = had if is_more and now - had >= float(facts.limits.least_saving) else None
     is_over = limit is not None and now > limit
@@ -167,10 +84,10 @@ def _high_cost(facts: Facts) -> Iterator[Insight]:
     dearest = max(facts.by_model, key=lambda name: facts.by_model[name], default="unknown")
     evidence["dearest_model"] = dearest
     repeated = facts.saving(repeated_calls(_TTL)(facts.calls))
-    yield _insight(
+    yield insight_of(
         facts,
         "high_cost",
-        _by_size(now / (had or float(limit or now)), (2.0, 3.0, 6.0)),
+        by_size(now / (had or float(limit or now)), (2.0, 3.0, 6.0)),
         title,
         said,
         "Enable caching and use cheaper models for simple tasks: `ops.wrap` and `ops.router`; set "
@@ -185,15 +102,15 @@ def _high_cost(facts: Facts) -> Iterator[Insight]:
 def _cache_unused(facts: Facts) -> Iterator[Insight]:
     replayed = repeated_calls(_TTL)(facts.calls)
     saving = facts.saving(replayed)
-    if replayed.calls < _ENOUGH_SCORES or saving.a_day < facts.limits.least_saving:
+    if replayed.calls < ENOUGH or saving.a_day < facts.limits.least_saving:
         return
     share = replayed.calls / max(1, len(facts.calls))
     if share < 0.05:  # noqa: PLR2004 - one call in twenty
         return
-    yield _insight(
+    yield insight_of(
         facts,
         "cache_unused",
-        _by_size(saving.share, (0.1, 0.3, 0.6)),
+        by_size(saving.share, (0.1, 0.3, 0.6)),
         "Equal prompts are paid for again",
         f"{replayed.calls} of {len(facts.calls)} paid calls asked what was asked within the hour "
         f"before, with the same parameters; {facts.cache_hits} calls were answered by a cache",
@@ -224,10 +141,10 @@ def _cheaper_model(facts: Facts) -> Iterator[Insight]:
         saving = facts.saving(replayed)
         if saving.a_day < facts.limits.least_saving or saving.share < 0.1:  # noqa: PLR2004 - a tenth
             continue
-        yield _insight(
+        yield insight_of(
             facts,
             "cheaper_model",
-            _by_size(saving.share, (0.3, 0.5, 0.9)) if is_judged else "low",
+            by_size(saving.share, (0.3, 0.5, 0.9)) if is_judged else "low",
             "A cheaper model would do",
             f"{replayed.calls} calls of {model} would cost less with {other}: {why}",
             f"Let `ops.router({other!r}, {model!r})` choose, which learns where the answers of the "
@@ -259,7 +176,7 @@ def _alternatives(
         replay = other_model(facts.prices, other, provider)
         scores = facts.scores.get(other)
         if had is not None and scores is not None:
-            if _is_as_good(scores, had):
+            if is_as_good(scores, had):
                 why = f"its answers were scored {scores.mean:.2f}, those of {model} {had.mean:.2f}"
                 yield other, replay(mine), why, True
         elif len(short) >= _ENOUGH_CALLS:
@@ -310,25 +227,25 @@ def _low(  # noqa: PLR0917 - one rule for three metrics
 ) -> Iterator[Insight]:
     """Below the limit, or fallen: each beyond doubt."""
     for project, (now, before) in facts.metrics[metric].items():
-        if now.count < _ENOUGH_SCORES or now.mean is None:
+        if now.count < ENOUGH or now.mean is None:
             continue
         scale = 100.0 if (now.maximum or 0.0) > 1.5 else 1.0  # noqa: PLR2004 - per cent
-        mean, error = now.mean / scale, _error(now) / scale
+        mean, error = now.mean / scale, error_of(now) / scale
         is_low = mean + 3 * error < limit
         fallen = 0.0
-        if before is not None and before.mean is not None and before.count >= _ENOUGH_SCORES:
+        if before is not None and before.mean is not None and before.count >= ENOUGH:
             drop = before.mean / scale - mean
-            wide = sqrt(error**2 + (_error(before) / scale) ** 2)
+            wide = sqrt(error**2 + (error_of(before) / scale) ** 2)
             fallen = drop if drop >= 0.05 and drop >= _SURE * wide else 0.0  # noqa: PLR2004 - points
         if not is_low and not fallen:
             continue
         said = f"{metric} of {_named(project)} is {mean:.0%} on average over {now.count} values"
         if fallen and before is not None:
             said += f", {fallen:.0%} lower than before"
-        yield _insight(
+        yield insight_of(
             facts,
             kind,
-            _by_size(max((limit - mean) / limit, 2 * fallen), (0.1, 0.3, 0.5)),
+            by_size(max((limit - mean) / limit, 2 * fallen), (0.1, 0.3, 0.5)),
             title if is_low else f"{title}: falling",
             said,
             advice,
@@ -353,10 +270,10 @@ def _anomaly(facts: Facts) -> Iterator[Insight]:
     is_more = last > max(high, 1.5 * mean) and last - mean >= float(facts.limits.least_saving)
     if not is_more:
         return
-    yield _insight(
+    yield insight_of(
         facts,
         "anomaly",
-        _by_size(last / max(mean, 1e-9), (3.0, 6.0, 12.0)),
+        by_size(last / max(mean, 1e-9), (3.0, 6.0, 12.0)),
         "A day out of the ordinary",
         f"Yesterday cost ${last:.2f}, where ${low:.2f} to ${high:.2f} were to be expected",
         "Look at its hours: `cost(days=2, bucket='hour', group_by='agent')`; a loop or a new batch "
@@ -374,7 +291,7 @@ def _budget_run_out(facts: Facts) -> Iterator[Insight]:
         of = status.budget
         left, until = (out.date - facts.now) / DAY, status.resets_at or inf
         about = {"workspace": of.workspace, "project": of.project, "user": of.user}
-        yield _insight(
+        yield insight_of(
             facts,
             "budget_run_out",
             "critical" if left < 1 else "high" if left < 3 else "medium",  # noqa: PLR2004 - days
@@ -407,80 +324,6 @@ RULES = (
     Rule("budget_run_out", _budget_run_out),
 )
 """All of them, in the order in which they are asked."""
-
-
-def _insight(  # noqa: PLR0917 - the fields in the order in which they are read
-    facts: Facts,
-    kind: str,
-    severity: Severity,
-    title: str,
-    description: str,
-    recommendation: str,
-    *,
-    evidence: Mapping[str, object],
-    about: Mapping[str, str],
-    saving: Saving | None = None,
-    harm: str = "",
-) -> Insight:
-    scope = {**facts.about, **{name: value for name, value in about.items() if value}}
-    return Insight(
-        type=kind,
-        severity=severity,
-        title=title,
-        description=description,
-        recommendation=recommendation,
-        evidence=evidence,
-        about=scope,
-        saving=saving,
-        harm=harm,
-    )
-
-
-def _by_size(size: float, steps: tuple[float, float, float]) -> Severity:
-    medium, high, critical = steps
-    if size >= critical:
-        return "critical"
-    return "high" if size >= high else "medium" if size >= medium else "low"
-
-
-def _ratio(now: Distribution, before: Distribution) -> tuple[float, float]:
-    """How many times as large the middle is, and how sure that is in standard errors."""
-    a, b = now.percentile(0.5), before.percentile(0.5)
-    if not a or not b or a <= 0 or b <= 0:
-        return 1.0, 0.0
-    errors = [_log_spread(each) ** 2 / each.count for each in (now, before)]
-    # The middle of a normal sample is 1.25 times as uncertain as its mean; sketches add 1 %.
-    wide = sqrt(1.25**2 * sum(errors) + 0.01**2)
-    return a / b, log(a / b) / wide
-
-
-def _log_spread(values: Distribution) -> float:
-    low, high = values.percentile(0.16), values.percentile(0.84)
-    return log(high / low) / 2 if low and high and low > 0 else inf
-
-
-def _error(values: Distribution) -> float:
-    """Standard error of the mean; of shares of successes exactly, else by percentiles."""
-    if values.mean is not None and {values.minimum, values.maximum} <= {0.0, 1.0}:
-        share = min(max(values.mean, 1 / values.count), 1 - 1 / values.count)
-        return sqrt(share * (1 - share) / values.count)
-    low, high = values.percentile(0.1) or 0.0, values.percentile(0.9) or 0.0
-    return max((high - low) / 2.56, 0.01 * abs(values.mean or 0.0)) / sqrt(values.count)
-
-
-def _is_as_good(one: Distribution, other: Distribution) -> bool:
-    """Not worse by more than two points, with room for the error."""
-    if min(one.count, other.count) < _ENOUGH_SCORES or one.mean is None or other.mean is None:
-        return False
-    wide = sqrt(_error(one) ** 2 + _error(other) ** 2)
-    return one.mean - other.mean + 1.64 * wide >= -0.02 and one.mean >= other.mean - 0.05  # noqa: PLR2004 - points
-
-
-def _spread(values: Sequence[float]) -> float:
-    """Standard deviation, of what a freak day does not change."""
-    ordered = sorted(values)
-    low, high = ordered[len(ordered) // 10], ordered[-1 - len(ordered) // 10]
-    return max((high - low) / 2.56, 0.02 * sum(values) / len(values))
 
 
 def _named(project: str) -> str:

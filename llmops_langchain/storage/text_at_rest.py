@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from llmops_langchain.storage.text_of_sums import TEXT_OF_SUMS
 from llmops_langchain.storage.text_of_teams import TEXT_OF_TEAMS
 
 __all__ = ["TEXT_AT_REST", "TextAtRest"]
@@ -302,6 +303,7 @@ TEXT_AT_REST: tuple[TextAtRest, ...] = tuple(
                 "nothing personal",
             ),
         ),
+        **TEXT_OF_SUMS,
         **TEXT_OF_TEAMS,
         "llmops_generations": (
             (
