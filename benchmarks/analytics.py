@@ -185,7 +185,7 @@ def tracked(url: str) -> float:
             taken = perf_counter() - begin
         if analytics.performance(1).completion_time.count != TRACKED:
             msg = "not all metrics are in the report"
-        raise AssertionError(msg)
+            raise AssertionError(msg)
     return TRACKED / taken
 
 
@@ -198,7 +198,7 @@ def measured(url: str, path: Path | None) -> dict[str, object]:
         rate = number / (perf_counter() - begin)
         if new != EVENTS:
             msg = "not all events were stored"
-        raise AssertionError(msg)
+            raise AssertionError(msg)
         if path is None:
             with database.begin() as connection:
                 connection.execute(text("ANALYZE"))

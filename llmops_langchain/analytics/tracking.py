@@ -18,6 +18,7 @@ from llmops_langchain.ledger import (
     Ledger,
     current_scope,
 )
+from llmops_langchain.storage.hopping import hop
 
 __all__ = ["MOST_TAGS", "Metric", "Tracking"]
 
@@ -107,6 +108,9 @@ class Tracking:
                 raise
         self._record(found)
         return len(found)
+
+    atrack_metric = hop(track_metric)
+    atrack_metrics = hop(track_metrics)
 
     def _record(self, found: list[Event]) -> None:
         if self._ledger is None:

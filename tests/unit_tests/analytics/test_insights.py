@@ -1,4 +1,4 @@
-"""Planted troubles are found, quiet months are left in peace, and what is promised is what it is."""
+"""Planted troubles are found, quiet months left in peace, and savings are what they say."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ class Month:
     """Traffic of 30 days, made without a look at the rules; each trouble is one method."""
 
     def __init__(self, seed: int, project: str = "shop") -> None:
-        self.rng = random.Random(seed)
+        self.rng = random.Random(seed)  # noqa: S311 - traffic
         self.project, self.events = project, list[Event]()
 
     def add(self, name: str, day: float, **fields: object) -> None:
@@ -250,7 +250,8 @@ class TestLife:
         import_events(ops.database, found, clock=lambda: NOW)
         return found
 
-    def test_it_is_new_then_open_and_told_once_a_week(self, ops, clock, low) -> None:
+    @pytest.mark.usefixtures("low")
+    def test_it_is_new_then_open_and_told_once_a_week(self, ops, clock) -> None:
         heard = []
         ops.analytics.on_insight(heard.append)
         assert [each.status for each in ops.analytics.insights()] == ["new"]
@@ -269,14 +270,16 @@ class TestLife:
         ops.analytics.insights()
         assert len(heard) == 2
 
-    def test_dismissed_it_is_told_no_more(self, ops, low) -> None:
+    @pytest.mark.usefixtures("low")
+    def test_dismissed_it_is_told_no_more(self, ops) -> None:
         (insight,) = ops.analytics.insights()
         ops.analytics.dismiss(insight.fingerprint)
         assert ops.analytics.insights() == []
         with pytest.raises(NotFoundError, match="no insight 'x'"):
             ops.analytics.dismiss("x")
 
-    def test_a_hook_that_fails_stops_nothing(self, ops, low, caplog) -> None:
+    @pytest.mark.usefixtures("low")
+    def test_a_hook_that_fails_stops_nothing(self, ops, caplog) -> None:
         @ops.analytics.on_insight
         def broken(insight) -> None:
             raise RuntimeError(insight.description)
@@ -293,7 +296,8 @@ class TestLife:
         with pytest.raises(NotFoundError):
             ops.analytics.dismiss(insight.fingerprint)
 
-    def test_old_ones_are_forgotten_by_the_housekeeping(self, ops, clock, low) -> None:
+    @pytest.mark.usefixtures("low")
+    def test_old_ones_are_forgotten_by_the_housekeeping(self, ops, clock) -> None:
         ops.analytics.insights()
         clock.advance(91 * DAY)
         assert ops.maintain()["insights"] == {"deleted": 1}
