@@ -55,13 +55,14 @@ def demo(
         Path | None, typer.Option(help="Another local model than SmolLM2-135M-Instruct.")
     ] = None,
 ) -> None:
-    """Run a support desk through cache, window, budget, router, learning and a team; print sums.
+    """Run a support desk through cache, window, budget, router, learning, a team and sums.
 
     Without `--model` it needs no key and no network: a small model runs on this machine.
     """
     from llmops_langchain import LLMOps
     from llmops_langchain.cli.budgeted import ask_within_a_budget
     from llmops_langchain.cli.learned import learn_from_runs
+    from llmops_langchain.cli.looked_at import look_at_a_month
     from llmops_langchain.cli.remembered import ask_what_was_said_long_ago
     from llmops_langchain.cli.reworded import ask_in_other_words
     from llmops_langchain.cli.routed import ask_through_a_router
@@ -80,6 +81,7 @@ def demo(
             told |= ask_through_a_router(ops, chat, run)
             told |= learn_from_runs(ops, chat, run)
             told |= work_as_a_team()
+            told |= look_at_a_month()
         event = Event(
             name=DEMO_RUN,
             ts=system_clock(),

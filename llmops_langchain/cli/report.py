@@ -28,6 +28,7 @@ _TOLD_BY_THE_RUN = {
     "Questions by a router of two": "routed",
     "Learnt from runs, by itself": "learnt",
     "A team, and its audit log": "team",
+    "A made-up month, looked at": "month",
 }
 """Rows that the run's event tells in its tags."""
 

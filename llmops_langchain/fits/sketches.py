@@ -13,8 +13,8 @@ __all__ = ["ACCURACY", "compacted", "quantiles", "rank", "sketched", "sketched_b
 ACCURACY = 0.01
 """Largest relative error of a percentile."""
 
-_GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
-_STEP = float(np.log(_GAMMA))
+# A bin reaches as far up as down, by ratios, from a power of this; so 1 stands for itself.
+_STEP = 2 * float(np.log1p(ACCURACY))
 # 16 bits name a bin: 0 is zero, then 32,767 for positive values and as many for negative ones. In
 # the middle of each half lies 1, so magnitudes from 1e-142 to 1e142 keep their accuracy.
 _HALF, _MIDDLE = 32_768, 16_384
@@ -106,7 +106,7 @@ def _bins(values: NDArray[np.float64]) -> NDArray[np.int64]:
     """The bin of each value."""
     magnitude = np.abs(values)
     with np.errstate(divide="ignore"):
-        step = np.ceil(np.log(magnitude) / _STEP)
+        step = np.rint(np.log(magnitude) / _STEP)
     place = np.clip(np.nan_to_num(step, neginf=-_MIDDLE), 1 - _MIDDLE, _HALF - 1 - _MIDDLE)
     bins: NDArray[np.int64] = (place + _MIDDLE).astype(np.int64) + np.where(values < 0, _HALF, 0)
     bins[magnitude == 0] = 0
@@ -114,9 +114,9 @@ def _bins(values: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _values_of_bins() -> NDArray[np.float64]:
-    """What each bin stands for: the value that is as far from one end as from the other."""
+    """What each bin stands for: the value in its middle, by ratios."""
     place = np.arange(2 * _HALF) % _HALF - _MIDDLE
-    magnitude = 2 * np.exp(place * _STEP) / (_GAMMA + 1)
+    magnitude = np.exp(place * _STEP)
     signed: NDArray[np.float64] = np.where(np.arange(2 * _HALF) >= _HALF, -magnitude, magnitude)
     signed[[0, _HALF]] = 0.0
     return signed

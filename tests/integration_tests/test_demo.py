@@ -86,6 +86,12 @@ def test_a_team_is_let_in_by_roles_and_an_edit_of_its_log_shows(outputs: list[st
     assert "eve: projects.read  no such workspace" in outputs[0]
 
 
+def test_a_month_is_looked_at(outputs: list[str]) -> None:
+    told = table(outputs[0])["A made-up month, looked at"]
+    assert told == "2 insights; 7 days ahead $5.79 ($4.93 to $6.65)"
+    assert "Equal prompts are paid for again" in outputs[0]
+
+
 def test_the_demo_states_its_prices(outputs: list[str]) -> None:
     told = " ".join(outputs[0].split())
     assert "Priced like gpt-4o-mini: $0.15 a million tokens in, $0.60 out." in told

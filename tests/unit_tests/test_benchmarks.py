@@ -14,6 +14,7 @@ _OTHERS = {
     "make_learning_weights.py",
     "make_lexicon.py",
     "measuring.py",
+    "nab.py",
     "routing_curves.py",
     "routing_data.py",
     "routing_peers.py",
