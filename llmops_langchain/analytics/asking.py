@@ -70,15 +70,18 @@ class Asking:
     def _wanted(self, days: float, asked_for: Asked) -> Wanted:
         tags = dict(asked_for.get("tags") or {})
         task = asked_for.get("task")
+        now, by = self._clock(), group_of(asked_for.get("group_by"))
+        span = span_of(
+            now,
+            days=days,
+            start=asked_for.get("start"),
+            end=asked_for.get("end"),
+            bucket=asked_for.get("bucket"),
+            timezone=asked_for.get("timezone", "UTC"),
+        )
         return Wanted(
-            span=span_of(
-                self._clock(),
-                days=days,
-                start=asked_for.get("start"),
-                end=asked_for.get("end"),
-                bucket=asked_for.get("bucket"),
-                timezone=asked_for.get("timezone", "UTC"),
-            ),
+            # All users are told apart by days alone.
+            span=span.whole_days(now) if by == ("user",) else span,
             where=where_of(
                 workspace=asked_for.get("workspace"),
                 project=asked_for.get("project"),
@@ -87,7 +90,7 @@ class Asking:
                 model=asked_for.get("model"),
             ),
             tags=where_of(**tags, **({TASK: task} if task is not None else {})),
-            by=group_of(asked_for.get("group_by")),
+            by=by,
             top=_top(asked_for.get("top", _TOP)),
             compare=asked_for.get("compare", False),
         )

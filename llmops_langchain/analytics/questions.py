@@ -50,6 +50,11 @@ class Span:
         """How long it is, in days of 24 hours."""
         return (self.until - self.since) / DAY
 
+    def whole_days(self, now: float) -> "Span":
+        """The days of UTC that it touches; what ends now goes on to do so."""
+        until = self.until if self.until >= now else -(-self.until // DAY) * DAY
+        return replace(self, since=self.since // DAY * DAY, until=min(until, max(now, self.until)))
+
     def before(self) -> "Span":
         """The span of the same length before this one."""
         since = max(0.0, (2 * self.since - self.until) // HOUR * HOUR)

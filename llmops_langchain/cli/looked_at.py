@@ -41,7 +41,7 @@ def look_at_a_month() -> dict[str, str]:
             console.print(
                 f"  [yellow]{insight.severity}: {insight.title}[/yellow]  {insight.impact}"
             )
-    return {"month": f"{len(found)} insights; 7 days ahead {foretold}"}
+    return {"month": f"{len(found)} insights; 7 days ahead: ${ahead.total or 0.0:.2f}"}
 
 
 def _month() -> "Iterator[Event]":

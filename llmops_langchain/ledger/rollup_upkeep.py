@@ -10,7 +10,15 @@ from sqlalchemy import BigInteger, Connection, bindparam, cast, delete, func, se
 from llmops_langchain.clock import Clock, system_clock
 from llmops_langchain.ledger.marks import DELETED_UNTIL, WAITING, clear_mark, mark
 from llmops_langchain.ledger.rollup_rows import add_rows
-from llmops_langchain.ledger.rollups import DAY, TIERS, USERS_DAY, key_text, merged, rolled
+from llmops_langchain.ledger.rollups import (
+    DAY,
+    TIERS,
+    USER_DAY,
+    USERS_DAY,
+    key_text,
+    merged,
+    rolled,
+)
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.kept import Done, Subject
 from llmops_langchain.storage.schema import ROLLUP_KEY, events, rollups
@@ -101,8 +109,9 @@ class RollupTable:
             named.append(rollups.c.workspace == key_text(whom.workspace))
         with self._database.begin() as connection:
             _lock(connection)
-            # The other tiers with users have no rows without one.
-            asked = select(rollups).where(rollups.c.tier == USERS_DAY.number, *named)
+            # Hours of users have no rows without one.
+            by_day = rollups.c.tier.in_([USERS_DAY.number, USER_DAY.number])
+            asked = select(rollups).where(by_day, *named)
             rows = [_nameless(tuple(row)) for row in connection.execute(asked)]
             touched = connection.execute(delete(rollups).where(*named)).rowcount
             add_rows(connection, _flat(merged(rows)))

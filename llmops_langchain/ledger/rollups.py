@@ -127,9 +127,6 @@ TIERS = (
     *(AGENT_HOUR, AGENT_DAY, PROJECT_HOUR, PROJECT_DAY),
 )
 
-_OF_USERS = (USER_HOUR, USER_DAY)
-"""Tiers without rows of events that name no user."""
-
 _LONGEST = 400  # bytes of a text: PostgreSQL takes 2,704 in a row of an index
 _MOST = 2**57  # of one number in one event, so that sums stay within 64 bits
 _FAR = 1e12  # hours from the epoch
@@ -163,7 +160,8 @@ def rolled(
     for tier in tiers:
         if tier.width != HOUR:
             facts = [_facts(each, tier.width) for each in events]
-        chosen: Sequence[int] = of_users if tier in _OF_USERS else range(len(facts))
+        # Hours of nobody in particular are those of the workspace.
+        chosen: Sequence[int] = of_users if tier is USER_HOUR else range(len(facts))
         if tier.is_hourly and tier.kept < inf:
             oldest = int((now - tier.kept) // DAY)
             chosen = [at for at in chosen if facts[at][1] >= oldest]

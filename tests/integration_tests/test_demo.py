@@ -88,7 +88,7 @@ def test_a_team_is_let_in_by_roles_and_an_edit_of_its_log_shows(outputs: list[st
 
 def test_a_month_is_looked_at(outputs: list[str]) -> None:
     told = table(outputs[0])["A made-up month, looked at"]
-    assert told == "2 insights; 7 days ahead $5.79 ($4.93 to $6.65)"
+    assert told == "2 insights; 7 days ahead: $5.79"
     assert "Equal prompts are paid for again" in outputs[0]
 
 

@@ -92,7 +92,7 @@ def begin_of(moment: float, bucket: str, zone: str) -> float:
     return first.timestamp()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(
     made=st.lists(calls, max_size=30),
     where=st.dictionaries(st.sampled_from(DIMENSIONS), st.sampled_from("ab"), max_size=2),
@@ -113,8 +113,11 @@ def test_a_report_is_what_the_events_say(database, made, where, rest) -> None:
     store(database, *made)
     report = Analytics(database, clock=lambda: NOW).cost(**rest, **where)
     end = NOW if rest["end"] is None else rest["end"]
-    assert report.since == (end - rest["days"] * DAY) // HOUR * HOUR
-    whole_hour = -(-end // HOUR) * HOUR
+    # All users are told apart by whole days.
+    width = DAY if rest["group_by"] == "user" else HOUR
+    since = (end - rest["days"] * DAY) // HOUR * HOUR
+    assert report.since == since // width * width
+    whole_hour = -(-end // width) * width
     expected = [
         each
         for each in made
@@ -190,6 +193,27 @@ class TestCost:
         store(database, call(user="u", ts=NOW - 20 * DAY - 2 * HOUR))
         report = analytics.cost(days=20, user="u")
         assert (report.calls, report.since % DAY) == (1, 0)
+
+    def test_users_are_told_apart_by_whole_days_and_nobody_is_one(
+        self, database, analytics
+    ) -> None:
+        midnight = NOW // DAY * DAY
+        early = call(user="u", project="a", ts=midnight - DAY + 60)
+        store(database, early, call(project="a"), call(user="u", project="a"))
+        for named in ({}, {"project": "a"}):
+            report = analytics.cost(days=1, group_by="user", **named)
+            assert report.since == midnight - DAY
+            assert {user: each.calls for user, each in report.groups.items()} == {"": 1, "u": 2}
+            assert report.calls == 3
+            assert analytics.cost(days=1, **named).calls == 2
+
+    def test_no_more_groups_than_asked_for(self, database, analytics) -> None:
+        store(database, *(call(cost=cost, user=f"u{cost}", agent=f"a{cost}") for cost in range(9)))
+        for by, first in (("user", "u"), ("agent", "a")):
+            groups = analytics.cost(days=1, group_by=by, top=2).groups
+            assert list(groups) == [f"{first}7", f"{first}8"]
+        with pytest.raises(ConfigurationError, match="`top`"):
+            analytics.cost(top=0)
 
     def test_dates_are_those_of_the_zone(self, database, analytics) -> None:
         store(database, call(ts=datetime(2026, 10, 24, 22, 30, tzinfo=UTC).timestamp()))

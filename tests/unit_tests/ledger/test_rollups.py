@@ -163,7 +163,7 @@ def test_hours_go_when_their_time_is_over(database, table, clock) -> None:
 class TestForgetting:
     def test_sums_stay_and_the_name_goes(self, database, table) -> None:
         store(database, [metric(1.0, user="ann"), metric(2.0, user="bo"), metric(4.0)])
-        assert table.forget(Subject(user="ann")) == 3
+        assert table.forget(Subject(user="ann")) == 3  # an hour, and a day in two tiers
         left = {row.user: row.total for row in rows(database, rollups.c.tier == USERS_DAY.number)}
         assert left == {"": 5.0, "bo": 2.0}
         EventRows(database).forget(Subject(user="ann"))
