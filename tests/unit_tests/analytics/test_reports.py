@@ -92,7 +92,7 @@ def begin_of(moment: float, bucket: str, zone: str) -> float:
     return first.timestamp()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(
     made=st.lists(calls, max_size=30),
     where=st.dictionaries(st.sampled_from(DIMENSIONS), st.sampled_from("ab"), max_size=2),
