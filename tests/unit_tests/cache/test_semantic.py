@@ -426,7 +426,8 @@ class TestProcesses:
             model.invoke("I am Ann. What do I owe?")
         cache.invalidate("ann")
         look_around(cache, times=120)
-        look_around(cache)  # what was due while another round was on its way
+        for _ in range(5):  # what was due while another round was on its way
+            look_around(cache)
         with database.begin(read_only=True) as connection:
             bodies = connection.execute(select(semantic_vectors.c.body)).scalars().all()
         assert bodies == [b""]

@@ -65,7 +65,11 @@ def test_a_conversation_loses_its_name_and_the_user_stays(database: Database) ->
     store(database, chat, another)
     assert EventRows(database).forget(Subject(thread="chat")) == 1
     gone = {name: None for name in PERSONAL if name != "user"}
-    assert stored(database) == [replace(chat, **gone), another]
+    first, second = stored(database)
+    assert first == replace(chat, **gone)
+    # The hash of the other's prompt stands under a secret of the database.
+    assert second == replace(another, cache_key=second.cache_key)
+    assert second.cache_key not in (None, another.cache_key)
 
 
 def test_another_tenants_user_of_that_name_stays(database: Database) -> None:
