@@ -192,7 +192,9 @@ class TestRebuilding:
                 else 7
             )
             with database.begin() as connection:
-                one = update(rollups).where(rollups.c.tier == USER_DAY.number)
+                one = update(rollups).where(
+                    rollups.c.tier == USER_DAY.number, rollups.c.user == "ann"
+                )
                 connection.execute(one.values({column: odd}))
             told = table.rebuild(verify=True)
             assert (told.wrong, told.differences[0].key[0]) == (1, USER_DAY.number), column.key
