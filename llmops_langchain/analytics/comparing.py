@@ -7,6 +7,9 @@ from llmops_langchain.analytics.reports import Distribution
 
 __all__ = ["ENOUGH", "error_of", "is_as_good", "ratio", "spread"]
 
+_AS_GOOD, _MUCH_WORSE = 0.02, 0.05
+"""Points that a mean may lack with room for its error, and without."""
+
 ENOUGH = 20
 """Values from which on a mean says something."""
 
@@ -41,7 +44,8 @@ def is_as_good(one: Distribution, other: Distribution) -> bool:
     if min(one.count, other.count) < ENOUGH or one.mean is None or other.mean is None:
         return False
     wide = sqrt(error_of(one) ** 2 + error_of(other) ** 2)
-    return one.mean - other.mean + 1.64 * wide >= -0.02 and one.mean >= other.mean - 0.05  # noqa: PLR2004 - points
+    worse = other.mean - one.mean
+    return worse <= _AS_GOOD + 1.64 * wide and worse <= _MUCH_WORSE
 
 
 def spread(values: Sequence[float]) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import StringIO
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 from uuid import UUID
 
 import orjson
@@ -54,7 +54,7 @@ def format_of(path: Path, given: str | None) -> Format:
             f"{given or path.name!r}"
         )
         raise ConfigurationError(msg)
-    return found  # type: ignore[return-value]  # it was checked
+    return cast("Format", found)
 
 
 def exported(database: Database, question: Question, form: Format) -> Iterator[bytes]:

@@ -95,14 +95,14 @@ class Rule(NamedTuple):
     find: Callable[[Facts], Iterator[Insight]]
 
 
-def insight_of(  # noqa: PLR0917 - the fields in the order in which they are read
+def insight_of(
     facts: Facts,
     kind: str,
     severity: Severity,
+    *,
     title: str,
     description: str,
     recommendation: str,
-    *,
     evidence: Mapping[str, object],
     about: Mapping[str, str],
     saving: Saving | None = None,

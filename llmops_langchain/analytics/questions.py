@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from math import isfinite
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from llmops_langchain.errors import ConfigurationError
@@ -128,7 +128,8 @@ def span_of(
         msg = f"it must begin before it ends, got {since!r} to {until!r}: swap `start` and `end`"
         raise ConfigurationError(msg)
     since = since // HOUR * HOUR
-    chosen: Bucket = bucket or ("hour" if until - since <= _HOURLY_UP_TO + HOUR else "day")  # type: ignore[assignment]  # it was checked
+    usual = "hour" if until - since <= _HOURLY_UP_TO + HOUR else "day"
+    chosen = cast("Bucket", bucket or usual)
     return Span(since=since, until=until, bucket=chosen, zone=zone)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -39,7 +39,7 @@ def rendered(report: Report) -> RenderableType:
         shown = {each.name: each for each in (report.scores, report.coverage)}
         return _metrics(shown, f"Quality, {_when(report)}")
     table = Table("", "")
-    for each in fields(report):  # type: ignore[arg-type]  # reports are dataclasses
+    for each in fields(cast("Any", report)):
         if not each.name.startswith("_"):
             table.add_row(each.name.replace("_", " "), _told(getattr(report, each.name)))
     return table

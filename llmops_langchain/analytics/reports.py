@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llmops_langchain.analytics.reading import Sums
 from llmops_langchain.errors import ConfigurationError
@@ -273,7 +273,7 @@ class QualityReport(Report):
 
 def _said(report: Report) -> dict[str, Any]:
     """Fields, and what is worked out from them."""
-    shown = [each.name for each in fields(report) if not each.name.startswith("_")]  # type: ignore[arg-type]  # reports are dataclasses
+    shown = [each.name for each in fields(cast("Any", report)) if not each.name.startswith("_")]
     worked_out = [
         name
         for kind in reversed(type(report).__mro__)

@@ -1,7 +1,9 @@
 """What is worth telling: each rule looks at the same facts, and needs enough of them."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from math import inf, sqrt
+from typing import NamedTuple
 
 from llmops_langchain.analytics.comparing import ENOUGH, error_of, is_as_good, ratio, spread
 from llmops_langchain.analytics.counterfactuals import (
@@ -24,7 +26,56 @@ _ENOUGH_TASKS, _ENOUGH_CALLS = 30, 50
 _TTL = 3_600.0
 _SIMPLE_IN, _SIMPLE_OUT = 1_000, 200  # tokens
 _WEEKS = 3
+_OFTEN, _WORTH = 0.05, 0.1
+"""Shares from which on repeated calls, and savings, are worth telling."""
+
+_POINTS = 0.05
+"""By how much a share must have fallen."""
+
+_NO_SHARE, _PER_CENT = 1.5, 100.0
+"""Values above this are per cent."""
+
+_SOON = 3.0  # days
+_MINUTES = 120.0  # seconds from which on times are told in minutes
 _LEVEL = 0.999
+
+
+class _Low(NamedTuple):
+    """A share that should not be low."""
+
+    type: str
+    metric: str
+    limit: str
+    title: str
+    advice: str
+
+
+_LOWS = (
+    _Low(
+        "low_quality",
+        "quality.score",
+        "quality",
+        "Low quality scores",
+        "Look at the worst answers first; lessons of runs that went well (`ops.learning`) and a "
+        "stronger model for these tasks help most",
+    ),
+    _Low(
+        "low_coverage",
+        "test.coverage",
+        "coverage",
+        "Low test coverage",
+        "Let the agent write the missing tests before the next change, and refuse changes that "
+        "lower it",
+    ),
+    _Low(
+        "low_success",
+        "task.success",
+        "success",
+        "Tasks fail",
+        "Compare the runs that failed with those that did not: `ops.learning.suggest(…)`, and "
+        "`performance(group_by='agent')`",
+    ),
+)
 
 
 def _slow_tasks(facts: Facts) -> Iterator[Insight]:
@@ -38,12 +89,18 @@ def _slow_tasks(facts: Facts) -> Iterator[Insight]:
                 facts,
                 "slow_tasks",
                 by_size(times, (1.6, 2.5, 4.0)),
-                "Tasks take longer",
-                f"Tasks of {_named(project)} take {times:.1f} times as long as before: the middle "
-                f"one {_seconds(now.percentile(0.5))} after {_seconds(before.percentile(0.5))}, "
-                f"95 % up to {_seconds(p95)} after {_seconds(had)}",
-                "Look which step grew: compare agents and models by `performance(group_by=…)`, cut "
-                "long histories with a context window, and send simple steps to a faster model",
+                title="Tasks take longer",
+                description=(
+                    f"Tasks of {_named(project)} take {times:.1f} times as long as before: the "
+                    f"middle one {_seconds(now.percentile(0.5))} after "
+                    f"{_seconds(before.percentile(0.5))}, 95 % up to {_seconds(p95)} after "
+                    f"{_seconds(had)}"
+                ),
+                recommendation=(
+                    "Look which step grew: compare agents and models by "
+                    "`performance(group_by=…)`, cut long histories with a context window, and "
+                    "send simple steps to a faster model"
+                ),
                 evidence={
                     "tasks": now.count,
                     "tasks_before": before.count,
@@ -88,10 +145,12 @@ def _high_cost(facts: Facts) -> Iterator[Insight]:
         facts,
         "high_cost",
         by_size(now / (had or float(limit or now)), (2.0, 3.0, 6.0)),
-        title,
-        said,
-        "Enable caching and use cheaper models for simple tasks: `ops.wrap` and `ops.router`; set "
-        f"a budget where it must not grow on. Most of it goes to {dearest}",
+        title=title,
+        description=said,
+        recommendation=(
+            "Enable caching and use cheaper models for simple tasks: `ops.wrap` and `ops.router`; "
+            f"set a budget where it must not grow on. Most of it goes to {dearest}"
+        ),
         evidence=evidence,
         about={},
         saving=repeated if repeated.a_day >= facts.limits.least_saving else None,
@@ -105,16 +164,19 @@ def _cache_unused(facts: Facts) -> Iterator[Insight]:
     if replayed.calls < ENOUGH or saving.a_day < facts.limits.least_saving:
         return
     share = replayed.calls / max(1, len(facts.calls))
-    if share < 0.05:  # noqa: PLR2004 - one call in twenty
+    if share < _OFTEN:
         return
     yield insight_of(
         facts,
         "cache_unused",
         by_size(saving.share, (0.1, 0.3, 0.6)),
-        "Equal prompts are paid for again",
-        f"{replayed.calls} of {len(facts.calls)} paid calls asked what was asked within the hour "
-        f"before, with the same parameters; {facts.cache_hits} calls were answered by a cache",
-        "Put the cache in front: `set_llm_cache(ops.cache)`, or `ops.cached(model)`",
+        title="Equal prompts are paid for again",
+        description=(
+            f"{replayed.calls} of {len(facts.calls)} paid calls asked what was asked within the "
+            f"hour before, with the same parameters; {facts.cache_hits} calls were answered by a "
+            "cache"
+        ),
+        recommendation="Put the cache in front: `set_llm_cache(ops.cache)`, or `ops.cached(model)`",
         evidence={
             "calls": len(facts.calls),
             "repeated": replayed.calls,
@@ -139,16 +201,18 @@ def _cheaper_model(facts: Facts) -> Iterator[Insight]:
             continue
         other, replayed, why, is_judged = best
         saving = facts.saving(replayed)
-        if saving.a_day < facts.limits.least_saving or saving.share < 0.1:  # noqa: PLR2004 - a tenth
+        if saving.a_day < facts.limits.least_saving or saving.share < _WORTH:
             continue
         yield insight_of(
             facts,
             "cheaper_model",
             by_size(saving.share, (0.3, 0.5, 0.9)) if is_judged else "low",
-            "A cheaper model would do",
-            f"{replayed.calls} calls of {model} would cost less with {other}: {why}",
-            f"Let `ops.router({other!r}, {model!r})` choose, which learns where the answers of the "
-            "cheaper one are good enough",
+            title="A cheaper model would do",
+            description=f"{replayed.calls} calls of {model} would cost less with {other}: {why}",
+            recommendation=(
+                f"Let `ops.router({other!r}, {model!r})` choose, which learns where the answers of "
+                "the cheaper one are good enough"
+            ),
             evidence={
                 "model": model,
                 "other": other,
@@ -186,69 +250,34 @@ def _alternatives(
                 yield other, found, why, False
 
 
-def _low_quality(facts: Facts) -> Iterator[Insight]:
-    yield from _low(
-        facts,
-        "quality.score",
-        "low_quality",
-        facts.limits.quality,
-        "Low quality scores",
-        "Look at the worst answers first; lessons of runs that went well (`ops.learning`) and a "
-        "stronger model for these tasks help most",
-    )
-
-
-def _low_coverage(facts: Facts) -> Iterator[Insight]:
-    yield from _low(
-        facts,
-        "test.coverage",
-        "low_coverage",
-        facts.limits.coverage,
-        "Low test coverage",
-        "Let the agent write the missing tests before the next change, and refuse changes that "
-        "lower it",
-    )
-
-
-def _low_success(facts: Facts) -> Iterator[Insight]:
-    yield from _low(
-        facts,
-        "task.success",
-        "low_success",
-        facts.limits.success,
-        "Tasks fail",
-        "Compare the runs that failed with those that did not: `ops.learning.suggest(…)`, and "
-        "`performance(group_by='agent')`",
-    )
-
-
-def _low(  # noqa: PLR0917 - one rule for three metrics
-    facts: Facts, metric: str, kind: str, limit: float, title: str, advice: str
-) -> Iterator[Insight]:
+def _low(told: _Low, facts: Facts) -> Iterator[Insight]:
     """Below the limit, or fallen: each beyond doubt."""
-    for project, (now, before) in facts.metrics[metric].items():
+    limit: float = getattr(facts.limits, told.limit)
+    for project, (now, before) in facts.metrics[told.metric].items():
         if now.count < ENOUGH or now.mean is None:
             continue
-        scale = 100.0 if (now.maximum or 0.0) > 1.5 else 1.0  # noqa: PLR2004 - per cent
+        scale = _PER_CENT if (now.maximum or 0.0) > _NO_SHARE else 1.0
         mean, error = now.mean / scale, error_of(now) / scale
         is_low = mean + 3 * error < limit
         fallen = 0.0
         if before is not None and before.mean is not None and before.count >= ENOUGH:
             drop = before.mean / scale - mean
             wide = sqrt(error**2 + (error_of(before) / scale) ** 2)
-            fallen = drop if drop >= 0.05 and drop >= _SURE * wide else 0.0  # noqa: PLR2004 - points
+            fallen = drop if drop >= _POINTS and drop >= _SURE * wide else 0.0
         if not is_low and not fallen:
             continue
-        said = f"{metric} of {_named(project)} is {mean:.0%} on average over {now.count} values"
-        if fallen and before is not None:
+        said = (
+            f"{told.metric} of {_named(project)} is {mean:.0%} on average over {now.count} values"
+        )
+        if fallen:
             said += f", {fallen:.0%} lower than before"
         yield insight_of(
             facts,
-            kind,
+            told.type,
             by_size(max((limit - mean) / limit, 2 * fallen), (0.1, 0.3, 0.5)),
-            title if is_low else f"{title}: falling",
-            said,
-            advice,
+            title=told.title if is_low else f"{told.title}: falling",
+            description=said,
+            recommendation=told.advice,
             evidence={
                 "mean": round(mean, 4),
                 "count": now.count,
@@ -274,10 +303,14 @@ def _anomaly(facts: Facts) -> Iterator[Insight]:
         facts,
         "anomaly",
         by_size(last / max(mean, 1e-9), (3.0, 6.0, 12.0)),
-        "A day out of the ordinary",
-        f"Yesterday cost ${last:.2f}, where ${low:.2f} to ${high:.2f} were to be expected",
-        "Look at its hours: `cost(days=2, bucket='hour', group_by='agent')`; a loop or a new batch "
-        "job shows there",
+        title="A day out of the ordinary",
+        description=(
+            f"Yesterday cost ${last:.2f}, where ${low:.2f} to ${high:.2f} were to be expected"
+        ),
+        recommendation=(
+            "Look at its hours: `cost(days=2, bucket='hour', group_by='agent')`; a loop or a new "
+            "batch job shows there"
+        ),
         evidence={"cost": last, "expected": mean, "low": low, "high": high, "level": _LEVEL},
         about={},
         harm=f"${last - mean:.2f} more than expected",
@@ -294,11 +327,16 @@ def _budget_run_out(facts: Facts) -> Iterator[Insight]:
         yield insight_of(
             facts,
             "budget_run_out",
-            "critical" if left < 1 else "high" if left < 3 else "medium",  # noqa: PLR2004 - days
-            "A budget will run out",
-            f"${status.spent:.2f} of ${status.limit:.2f} are spent; at this pace the rest lasts "
-            f"{left:.1f} days, and the period {max(0.0, (until - facts.now) / DAY):.1f}",
-            "Raise it, or slow down: a router's target or a cheaper model before calls are refused",
+            "critical" if left < 1 else "high" if left < _SOON else "medium",
+            title="A budget will run out",
+            description=(
+                f"${status.spent:.2f} of ${status.limit:.2f} are spent; at this pace the rest "
+                f"lasts {left:.1f} days, and the period {max(0.0, (until - facts.now) / DAY):.1f}"
+            ),
+            recommendation=(
+                "Raise it, or slow down: a router's target or a cheaper model before calls are "
+                "refused"
+            ),
             evidence={
                 "spent": str(status.spent),
                 "limit": str(status.limit),
@@ -317,9 +355,7 @@ RULES = (
     Rule("high_cost", _high_cost),
     Rule("cheaper_model", _cheaper_model),
     Rule("cache_unused", _cache_unused),
-    Rule("low_quality", _low_quality),
-    Rule("low_coverage", _low_coverage),
-    Rule("low_success", _low_success),
+    *(Rule(each.type, partial(_low, each)) for each in _LOWS),
     Rule("anomaly", _anomaly),
     Rule("budget_run_out", _budget_run_out),
 )
@@ -333,4 +369,4 @@ def _named(project: str) -> str:
 def _seconds(value: float | None) -> str:
     if value is None:
         return "nothing"
-    return f"{value:.1f} s" if value < 120 else f"{value / 60:.1f} min"  # noqa: PLR2004 - two minutes
+    return f"{value:.1f} s" if value < _MINUTES else f"{value / 60:.1f} min"

@@ -1,7 +1,7 @@
 """Metrics of the app's own, checked and made events."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, cast
 
@@ -130,13 +130,7 @@ class Tracking:
             value=_checked_value(metric.value),
             unit=_checked_unit(metric.unit),
             ts=now if metric.ts is None else _checked_time(metric.ts, now),
-            workspace=scope.workspace,
-            project=scope.project,
-            task=scope.task,
-            user=scope.user,
-            agent=scope.agent,
-            thread=scope.thread,
-            tags={**scope.tags, **free} if scope.tags or free else None,
+            **(replace(scope, tags={**scope.tags, **free}) if free else scope).of_event,
             model=given.get("model"),
         )
 

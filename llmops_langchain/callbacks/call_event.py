@@ -47,18 +47,12 @@ def call_event(
     # Of a call that was cut off nobody tells what the provider billed.
     is_open = error is not None and (estimated or answer is not None)
     counted = max(cost.nano_dollars, call.at_risk if is_open else 0)
-    first_token, scope = call.first_token, call.scope
+    first_token = call.first_token
     return Event(
         id=run_id,
         name=LLM_CALL,
         ts=ts,
-        workspace=scope.workspace,
-        project=scope.project,
-        task=scope.task,
-        user=scope.user,
-        agent=scope.agent,
-        thread=scope.thread,
-        tags=scope.tags or None,
+        **call.scope.of_event,
         provider=provider,
         model=model,
         tier=tier,

@@ -137,7 +137,7 @@ class Event:
     """Tokens a cut removed from what would have been sent."""
 
     cache_key: bytes | None = None
-    """HMAC of the call's key under a secret of the database; equal calls have equal ones."""
+    """Equal for equal calls; it is stored hashed once more, under a secret of the database."""
     features: bytes | None = None
     """A small `float16` vector of the last user turn, for replay."""
     reservation_id: UUID | None = None

@@ -68,12 +68,12 @@ def _unlinked(connection: Connection, batch: list[Event]) -> list[Event]:
     if all(event.cache_key is None for event in batch):
         return batch
     secret = secret_of(connection, "cache_key")
-    return [
-        event
-        if event.cache_key is None
-        else replace(event, cache_key=blake2b(event.cache_key, digest_size=16, key=secret).digest())
-        for event in batch
-    ]
+    return [replace(event, cache_key=_key_of(event, secret)) for event in batch]
+
+
+def _key_of(event: Event, secret: bytes) -> bytes | None:
+    key = event.cache_key
+    return None if key is None else blake2b(key, digest_size=16, key=secret).digest()
 
 
 def _inserted_on_postgres(connection: Connection, batch: Collection[Event]) -> Iterable[UUID]:

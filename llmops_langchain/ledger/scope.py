@@ -51,6 +51,19 @@ class Scope:
         }
         return replace(self, **cast("Any", found)) if found else self
 
+    @property
+    def of_event(self) -> dict[str, Any]:
+        """The fields of an `Event` that say whose it is."""
+        return {
+            "workspace": self.workspace,
+            "project": self.project,
+            "task": self.task,
+            "user": self.user,
+            "agent": self.agent,
+            "thread": self.thread,
+            "tags": self.tags or None,
+        }
+
     def owner(self, share: Share) -> str | None:
         """To whom something kept belongs; `None` if the scope does not name its project or user."""
         if share == "workspace":

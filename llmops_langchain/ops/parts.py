@@ -126,14 +126,20 @@ def made_of(
         analytics=Analytics(
             database, ledger, rollups=rollups, prices=prices, budgets=budgets, clock=clock
         ),
-        gate=Gate(
-            *(reservations, ledger, usage, prices),
-            clock=clock,
-            refuses_blindly=settings.on_store_failure == "refuse",
-            slices=slices,
-        ),
+        gate=_gate((reservations, ledger, usage, prices), slices, settings, clock=clock),
         maintenance=Maintenance(database, kept, clock=clock),
     )
+
+
+def _gate(
+    parts: tuple[Reservations, Ledger, UsageCallbackHandler, StoredPrices],
+    slices: Slices | None,
+    settings: Settings,
+    *,
+    clock: Clock,
+) -> Gate:
+    is_strict = settings.on_store_failure == "refuse"
+    return Gate(*parts, clock=clock, refuses_blindly=is_strict, slices=slices)
 
 
 def _of_events(database: Database, rollups: RollupTable, settings: Settings) -> dict[str, Kept]:

@@ -3,15 +3,14 @@
 import csv
 import json
 import tracemalloc
-from collections.abc import Callable, Iterator
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
-from conftest import FakeClock, one_of_each_kind
+from conftest import FakeClock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete
+from unit_tests.analytics.conftest import emptied
 from unit_tests.ledger.reading import stored
 
 from llmops_langchain import (
@@ -25,34 +24,19 @@ from llmops_langchain import (
 from llmops_langchain.ledger import LLM_CALL, Event, RollupTable
 from llmops_langchain.ledger.importing import import_events
 from llmops_langchain.storage import Database
-from llmops_langchain.storage.schema import events, rollups
 
 NOW = 1_800_000_000.0
 FORMATS = ["json", "ndjson", "csv", "parquet"]
 
 
-@pytest.fixture(scope="module")
-def opened(request, tmp_path_factory) -> Iterator[Callable[[str], Database]]:
-    folder = tmp_path_factory.mktemp("export")
-    with one_of_each_kind(request, folder, schema="export") as opened:
-        yield opened
-
-
-@pytest.fixture(params=["sqlite_memory", "postgresql"])
-def database(request, opened) -> Database:
-    return emptied(opened(request.param))
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    return shared_database
 
 
 @pytest.fixture
 def analytics(database: Database, clock: FakeClock) -> Analytics:
     return Analytics(database, clock=clock)
-
-
-def emptied(database: Database) -> Database:
-    with database.begin() as connection:
-        for table in (events, rollups):
-            connection.execute(delete(table))
-    return database
 
 
 def event(**fields: object) -> Event:

@@ -2,24 +2,22 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from conftest import FakeClock, one_of_each_kind
+from conftest import FakeClock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from sqlalchemy import delete
+from unit_tests.analytics.conftest import emptied
 
 from llmops_langchain import Analytics, ConfigurationError
 from llmops_langchain.ledger import LLM_CALL, Event
 from llmops_langchain.ledger.settlement import Settlement
 from llmops_langchain.storage import Database
-from llmops_langchain.storage.schema import events, rollups
 
 # A Sunday in November, in which New York's clocks went back, as Berlin's had a week before.
 NOW = datetime(2026, 11, 3, 15, 20, tzinfo=UTC).timestamp()
@@ -28,29 +26,15 @@ DIMENSIONS = ("workspace", "project", "user", "agent", "model")
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Chatham"]
 
 
-@pytest.fixture(scope="module")
-def opened(request, tmp_path_factory) -> Iterator[Callable[[str], Database]]:
-    folder = tmp_path_factory.mktemp("reports")
-    with one_of_each_kind(request, folder, schema="reports") as opened:
-        yield opened
-
-
-@pytest.fixture(params=["sqlite_memory", "postgresql"])
-def database(request, opened) -> Database:
-    return emptied(opened(request.param))
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    return shared_database
 
 
 @pytest.fixture
 def analytics(database: Database, clock: FakeClock) -> Analytics:
     clock.now = NOW
     return Analytics(database, clock=clock)
-
-
-def emptied(database: Database) -> Database:
-    with database.begin() as connection:
-        for table in (events, rollups):
-            connection.execute(delete(table))
-    return database
 
 
 def store(database: Database, *given: Event) -> None:
