@@ -15,7 +15,7 @@ from llmops_langchain.routing.decision import Prediction
 from llmops_langchain.routing.health import Health
 from llmops_langchain.routing.learner import Lessons
 from llmops_langchain.routing.logbook import Logbook
-from llmops_langchain.routing.predicting import USUAL_ANSWER
+from llmops_langchain.routing.predicting import answer_lengths
 from llmops_langchain.routing.quality import QualityModel
 from llmops_langchain.routing.target import NANO, Target, Terms, gain
 from llmops_langchain.routing.weights import Known, affordable, calibrated
@@ -33,6 +33,9 @@ _GAINS, _FEW_GAINS = 1_000, 20
 
 _AGAIN_AFTER = 20
 """Requests after which the day's dollars are spread anew."""
+
+_DRIFT = 1.25
+"""How far the length of answers may move before a dollar is weighed anew."""
 
 _NOT_THERE = -1e9
 """Quality of a model that could not be asked."""
@@ -64,6 +67,7 @@ class Pace:
         self._recent: deque[dict[str, tuple[float, float]]] = deque(maxlen=_LOOKED_BACK)
         self._gains: deque[float] = deque(maxlen=_GAINS)
         self._pace, self._until = 0.0, 0
+        self._answers = dict[str, float]()  # tokens of answers by which `weight` was found
         self._seen = 0
         self.after_fork()
         on_fork(self)
@@ -79,6 +83,7 @@ class Pace:
         lessons, target = self._logbook.learner.lessons, self.target
         if lessons is None or target.strong_share is not None:
             return
+        self._answers = answer_lengths(lessons[1].names, self._logbook.health)
         known = known_of(*lessons, self._rates(), self._priors, self._logbook.health)
         if known is not None:
             self.weight = calibrated(known, target.quality, confidence=target.confidence)
@@ -87,6 +92,8 @@ class Pace:
         self, predictions: Sequence[Prediction], draw: float | None, stays: str | None
     ) -> Terms:
         """On what terms this request is decided."""
+        if self._has_drifted():
+            self.learnt()
         least, tied = self._least_gain(predictions)
         return Terms(
             weight=self.weight,
@@ -103,6 +110,14 @@ class Pace:
             self._seen += 1
             self._gains.append(round(gain(predictions), 9))
             self._recent.append(_told(predictions))
+
+    def _has_drifted(self) -> bool:
+        """Whether a dollar buys other answers than when it was weighed."""
+        answers = answer_lengths(list(self._answers), self._logbook.health)
+        return any(
+            not each / _DRIFT <= answers[name] <= each * _DRIFT
+            for name, each in self._answers.items()
+        )
 
     def _least_gain(self, predictions: Sequence[Prediction]) -> tuple[float | None, float]:
         """What the strongest must gain to be asked, and how many of those with just that gain."""
@@ -195,12 +210,12 @@ def dollars_of(
     Raises:
         ConfigurationError: If no price of a model is known.
     """
-    costs = np.empty_like(tokens)
+    costs, answers = np.empty_like(tokens), answer_lengths(names, health)
     for column, name in enumerate(names):
         rate = rates.get(name)
         if rate is None:
             msg = f"no price of {name!r} is known: give its choice one"
             raise ConfigurationError(msg)
-        answer = (health.answer_tokens(name) or USUAL_ANSWER) * rate.output
-        costs[:, column] = (tokens[:, column] * rate.input + answer) / NANO / 1e6
+        nanos = tokens[:, column] * rate.input + answers[name] * rate.output
+        costs[:, column] = nanos / NANO / 1e6
     return costs

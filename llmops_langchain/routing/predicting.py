@@ -10,9 +10,9 @@ from llmops_langchain.routing.health import Health
 from llmops_langchain.routing.request import Before
 from llmops_langchain.routing.target import prior_quality, strengths
 
-__all__ = ["USUAL_ANSWER", "Expected", "priors", "rates_of_all", "sized", "told"]
+__all__ = ["USUAL_ANSWER", "Expected", "answer_lengths", "priors", "rates_of_all", "sized", "told"]
 
-USUAL_ANSWER = 300
+USUAL_ANSWER = 300.0
 """Tokens an answer is expected to have before any was heard."""
 
 _STAYS_WARM = 300.0
@@ -35,6 +35,15 @@ def priors(
     return {name: prior_quality(each, complexity) for name, each in strong.items()}
 
 
+def answer_lengths(names: Sequence[str], health: Health) -> dict[str, float]:
+    """Tokens that an answer of each model is expected to have, by their names."""
+    known = {name: health.answer_tokens(name) for name in names}
+    lengths = [each for each in known.values() if each]
+    # One that was not asked yet is taken to answer at such length as the others.
+    usual = sum(lengths) / len(lengths) if lengths else USUAL_ANSWER
+    return {name: each or usual for name, each in known.items()}
+
+
 def sized(
     choices: Sequence[ModelChoice],
     tokens: Mapping[str, int],
@@ -47,20 +56,17 @@ def sized(
     Who answered this conversation a moment ago has it in its provider's prompt cache: to switch
     loses that discount.
     """
-    known = {choice.name: health.answer_tokens(choice.name) for choice in choices}
-    lengths = [each for each in known.values() if each]
-    # One that was not asked yet is taken to answer at such length as the others.
-    usual = sum(lengths) / len(lengths) if lengths else USUAL_ANSWER
+    answers = answer_lengths([choice.name for choice in choices], health)
     is_warm = before is not None and now - before.at < _STAYS_WARM
     return {
         name: TokenUsage(
             input_tokens=tokens[name],
-            output_tokens=round(each or usual),
+            output_tokens=round(each),
             cached_tokens=min(before.tokens, tokens[name])
             if before is not None and is_warm and before.choice == name
             else 0,
         )
-        for name, each in known.items()
+        for name, each in answers.items()
     }
 
 

@@ -87,10 +87,22 @@ def test_an_evaluation_needs_something_to_go_by() -> None:
         ModelRouter(*unpriced, allow_unpriced=True).evaluate(rows(40))
 
 
+def test_longer_answers_than_expected_do_not_cost_quality() -> None:
+    usage = {"input_tokens": 1_000, "output_tokens": 900, "total_tokens": 1_900}
+    with LLMOps("sqlite://") as ops:
+        router = ops.router(*choices(small(usage=usage), large(usage=usage)), target=0.9)
+        router.learn(rows(400))
+        before = router.decide("Translate poem 7").terms["weight"]
+        for prompt in ("What is 7 plus 7?", "Translate poem 8", "Translate poem 9"):
+            router.invoke(prompt)
+        assert router.decide("Translate poem 7").choice.name == "large"
+        assert router.decide("Translate poem 7").terms["weight"] < before
+
+
 def test_savings_are_told_against_the_best_single_model() -> None:
     usage = {"input_tokens": 1_000, "output_tokens": 500, "total_tokens": 1_500}
     with LLMOps("sqlite://") as ops:
-        router = ops.router(*choices(small(usage=usage), large(usage=usage)), target=0.97)
+        router = ops.router(*choices(small(usage=usage), large(usage=usage)), target=0.9)
         assert router.savings() is None
         router.learn(rows(400))
         for row in rows(200):
