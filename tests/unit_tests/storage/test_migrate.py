@@ -15,7 +15,8 @@ from sqlalchemy import func, inspect, select, text
 from unit_tests.storage.processes import run
 
 from llmops_langchain.errors import SchemaVersionError
-from llmops_langchain.ledger import Event, Ledger
+from llmops_langchain.ledger import Event, Ledger, RollupTable
+from llmops_langchain.ledger.rollups import GLOBAL_DAY
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.schema import (
     SCHEMA_VERSION,
@@ -27,6 +28,7 @@ from llmops_langchain.storage.schema import (
     generations,
     leases,
     metadata,
+    rollups,
     semantic_vectors,
 )
 
@@ -150,6 +152,36 @@ def test_what_1_2_kept_is_still_there(of_1_2: Database) -> None:
     assert tables(of_1_2) == OURS
 
 
+KEPT_BY_1_8 = """
+INSERT INTO llmops_events (id, ts, name, user_id, cost, input_tokens)
+VALUES ({0}, 1800000000, 'llm.call', 'ada', 5, 7), ({0}, 1800090000, 'llm.call', NULL, 2, 1);
+"""
+
+
+@pytest.fixture
+def of_1_8(lasting_url: str) -> Iterator[Database]:
+    """This release's code on tables of 1.8 that hold two calls."""
+    with Database(lasting_url) as database:
+        first, later, _ = database.upgrade_sql().partition("-- Running upgrade 1.8 -> ")
+        assert later
+        end = "" if database.is_sqlite else "COMMIT;"
+        new_id = "randomblob(16)" if database.is_sqlite else "gen_random_uuid()"
+        by_hand(database, first + end, KEPT_BY_1_8.format(new_id))
+        yield database
+
+
+def test_events_of_1_8_are_added_up_by_the_first_maintenance(of_1_8: Database) -> None:
+    assert recorded(of_1_8) == 3
+    whole = select(rollups.c.cost, rollups.c.input_tokens).where(
+        rollups.c.tier == GLOBAL_DAY.number, rollups.c.name == "llm.call"
+    )
+    assert of_1_8.read(whole) == []
+    upkeep = RollupTable(of_1_8, clock=lambda: 1_800_100_000.0)
+    upkeep.maintain(1_800_100_000.0)
+    assert sorted(of_1_8.read(whole)) == [(2, 1), (5, 7)]
+    assert upkeep.rebuild(verify=True).differences == ()
+
+
 def test_code_of_1_1_goes_on_working_on_these_tables(lasting_url: str) -> None:
     with Database(lasting_url) as database:
         database.upgrade()
@@ -193,7 +225,8 @@ def test_processes_that_open_a_new_database_at_once_all_succeed(
     lasting_url: str, processes: int
 ) -> None:
     source = """
-from llmops_langchain.ledger import Event, Ledger
+from llmops_langchain.ledger import Event, Ledger, RollupTable
+from llmops_langchain.ledger.rollups import GLOBAL_DAY
 from llmops_langchain.storage import Database
 
 def work(_):
