@@ -30,8 +30,8 @@ class Asked(TypedDict, total=False):
     `start`, `days` counts back from the end. `workspace` to `model` take only what belongs to them,
     `task` and `tags` likewise, but from the events themselves: slower, and as far back as those
     are kept. `bucket` (`hour`, `day`, `week`, `month`) and `timezone` make the series, `group_by`
-    the groups: the `top` ones (100) that cost most, or of which there are most. `compare=True`
-    adds the stretch of the same length before.
+    the groups: the `top` ones (100) that cost most, or of which there are most; what the rest of
+    them cost is in `others`. `compare=True` adds the stretch of the same length before.
     """
 
     start: float | datetime | date | None

@@ -47,6 +47,7 @@ def cost_report(
         **_figures(_whole(answer)),
         by_model=_groups(answer, nameless="unknown"),
         groups={} if groups is None else _groups(groups),
+        others=None if groups is None else _others(answer, groups),
         series=series,
         before=None if before is None else _cost(_whole(before)),
         trend=trend_of({at: float(each.total) for at, each in series.items()}),
@@ -106,6 +107,14 @@ def _groups(answer: Answer, nameless: str = "") -> dict[str, Cost]:
         for name, sums in named.items():
             there.setdefault(name, Sums()).add(sums)
     return {group: _cost(by_group[group]) for group in sorted(by_group)}
+
+
+def _others(answer: Answer, groups: Answer) -> Cost | None:
+    """What the groups that are not told add up to."""
+    told, left = list(_costs(groups, 2).values()), dict[str, Sums]()
+    for name, whole in _whole(answer).items():
+        left[name] = whole.without(named[name] for named in told if name in named)
+    return _cost(left) if any(each.events for each in left.values()) else None
 
 
 def _whole(answer: Answer) -> dict[str, Sums]:

@@ -90,6 +90,14 @@ class Sums:
         self.sketches += other.sketches
         self.first_tokens += other.first_tokens
 
+    def without(self, others: Iterable["Sums"]) -> "Sums":
+        """What is left without some of these events; neither bounds nor percentiles."""
+        left = {name: getattr(self, name) for name in ROLLUP_SUMS}
+        for each in others:
+            for name in ROLLUP_SUMS:
+                left[name] -= getattr(each, name)
+        return Sums(**left)
+
     def bound(self, least: float | None, most: float | None) -> None:
         """Take the bounds of other events in."""
         lows = [each for each in (self.least, least) if each is not None]
@@ -161,7 +169,7 @@ def asked(database: Database, question: Question, now: float) -> Answer:
                     cells[key] = sums
                 else:
                     known.add(sums)
-    return Answer(since=segments[0].since, cells=cells)
+    return Answer(since=segments[0].since, cells=_bounded(question, cells))
 
 
 def names_of(database: Database, since: float) -> list[str]:
@@ -192,9 +200,24 @@ def _chosen(
         )
         for group, weight in connection.execute(found):
             weights[group] = weights.get(group, 0) + int(weight)
+    return None if len(weights) <= question.top else _heaviest(weights, question.top)
+
+
+def _bounded(question: Question, cells: dict[_Key, Sums]) -> dict[_Key, Sums]:
+    """The same, of the groups that are told: how many there are is known last for rows."""
+    if question.top is None or not question.by:
+        return cells
+    weights: dict[str, int] = {}
+    for (*_, (group,)), sums in cells.items():
+        weights[group] = weights.get(group, 0) + getattr(sums, question.ranked)
     if len(weights) <= question.top:
-        return None
-    return sorted(weights, key=lambda group: (-weights[group], group))[: question.top]
+        return cells
+    told = frozenset(_heaviest(weights, question.top))
+    return {key: sums for key, sums in cells.items() if key[2][0] in told}
+
+
+def _heaviest(weights: Mapping[str, int], top: int) -> list[str]:
+    return sorted(weights, key=lambda group: (-weights[group], group))[:top]
 
 
 def _cells(

@@ -53,7 +53,8 @@ def _cost(report: CostReport) -> RenderableType:
     )
     tables = [_costs(report.by_model, "model", title)]
     if report.groups:
-        tables.append(_costs(report.groups, "group", None))
+        others = {} if report.others is None else {"(others)": report.others}
+        tables.append(_costs({**report.groups, **others}, "group", None))
     return Group(*tables)
 
 

@@ -102,6 +102,8 @@ class CostReport(Cost):
     """The same for each model."""
     groups: Mapping[str, Cost] = field(default_factory=dict)
     """The same for each value of `group_by`; what has none is under `""`."""
+    others: Cost | None = None
+    """What the groups beyond `top` add up to; `None` if all are told."""
     series: Mapping[float, Cost] = field(default_factory=dict)
     """The same by the beginning of each bucket in which there were events."""
     before: Cost | None = None

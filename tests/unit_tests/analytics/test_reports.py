@@ -15,8 +15,10 @@ from rich.console import Console
 from unit_tests.analytics.conftest import emptied
 
 from llmops_langchain import Analytics, ConfigurationError
+from llmops_langchain.analytics.reports import Report
 from llmops_langchain.ledger import LLM_CALL, Event
 from llmops_langchain.ledger.settlement import Settlement
+from llmops_langchain.models import dollars
 from llmops_langchain.storage import Database
 
 # A Sunday in November, in which New York's clocks went back, as Berlin's had a week before.
@@ -44,6 +46,13 @@ def store(database: Database, *given: Event) -> None:
 
 def call(**fields: object) -> Event:
     return Event(**({"name": LLM_CALL, "ts": NOW} | fields))
+
+
+def shown(*reports: Report) -> str:
+    """As a terminal of 120 columns has them."""
+    console = Console(width=120, record=True, file=StringIO())
+    console.print(*reports)
+    return console.export_text()
 
 
 def score(value: float, **fields: object) -> Event:
@@ -192,10 +201,17 @@ class TestCost:
             assert analytics.cost(days=1, **named).calls == 2
 
     def test_no_more_groups_than_asked_for(self, database, analytics) -> None:
-        store(database, *(call(cost=cost, user=f"u{cost}", agent=f"a{cost}") for cost in range(9)))
+        dev = {"env": "dev"}
+        named = [{"cost": at, "user": f"u{at}", "agent": f"a{at}"} for at in range(9)]
+        store(database, *(call(**each, tags=dev) for each in named))
         for by, first in (("user", "u"), ("agent", "a")):
-            groups = analytics.cost(days=1, group_by=by, top=2).groups
-            assert list(groups) == [f"{first}7", f"{first}8"]
+            for tags in (None, {"env": "dev"}):  # from the sums, and from the rows
+                report = analytics.cost(days=1, group_by=by, top=2, tags=tags)
+                assert list(report.groups) == [f"{first}7", f"{first}8"]
+                assert report.others is not None
+                assert (report.others.calls, report.others.total) == (7, dollars(sum(range(7))))
+                assert "(others)" in shown(report)
+            assert analytics.cost(days=1, group_by=by, top=9).others is None
         with pytest.raises(ConfigurationError, match="`top`"):
             analytics.cost(top=0)
 
@@ -309,11 +325,8 @@ def test_reports_are_json_and_tables(database, analytics) -> None:
         analytics.metrics("quality.score")["quality.score"],
         analytics.cost().by_model["gpt-4o"],
     ]
-    console = Console(width=120, record=True, file=StringIO())
     for report in found:
         said = json.loads(json.dumps(report.to_dict()))
         assert not any(name.startswith("_") for name in said)
-        console.print(report)
-    shown = console.export_text()
     for words in ("gpt-4o", "$1.0000", "quality.score", "llm.call"):
-        assert words in shown
+        assert words in shown(*found)
