@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from langchain_core.language_models import BaseChatModel
 from models import CountingModel
 
@@ -43,3 +44,16 @@ def choices(*models: BaseChatModel, **options: Any) -> list[ModelChoice]:
         )
         for model in models
     ]
+
+
+def rows(number: int, *, gains: bool = True) -> list[dict[str, Any]]:
+    """Sums are for everybody; poems for the large model, if it gains anything at all."""
+    rng = np.random.default_rng(0)
+    told = []
+    for at in range(number):
+        is_poem = at % 2 == 0
+        prompt = f"Translate poem {at}" if is_poem else f"What is {at} plus {at}?"
+        chance = 0.1 if is_poem and gains else 0.9
+        scores = {"small": float(rng.random() < chance), "large": float(rng.random() < 0.92)}
+        told.append({"prompt": prompt, "scores": scores})
+    return told

@@ -1,14 +1,14 @@
 """Insights for `Analytics`: facts gathered, rules asked, what was told remembered."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select
 
 from llmops_langchain.analytics.asking import Asked
-from llmops_langchain.analytics.counterfactuals import CallRow
+from llmops_langchain.analytics.counterfactuals import CallRow, Offer
 from llmops_langchain.analytics.facts import Compared, Facts, InsightLimits, Rule
 from llmops_langchain.analytics.foretelling import COST, Foretelling
 from llmops_langchain.analytics.insight_rows import InsightRows
@@ -41,6 +41,7 @@ class Advising(Reporting, Foretelling):
 
     _prices: PriceBook | None
     _budgets: Budgets | None
+    _offers: Callable[[], Iterable[Offer]]
     _hooks: list[Callable[[Insight], object]]
 
     def insights(
@@ -140,6 +141,7 @@ class Advising(Reporting, Foretelling):
             scores=self._by_model(days, scope),
             budgets=list(self._running_out(about)),
             prices=self._prices,
+            offers=list(self._offers()),
             limits=limits,
         )
 

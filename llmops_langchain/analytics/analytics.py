@@ -1,8 +1,9 @@
 """Everything that is asked of the events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from llmops_langchain.analytics.advising import Advising
+from llmops_langchain.analytics.counterfactuals import Offer
 from llmops_langchain.analytics.exporting import Exporting
 from llmops_langchain.analytics.insights import Insight
 from llmops_langchain.analytics.tracking import Tracking
@@ -27,6 +28,7 @@ class Analytics(Tracking, Exporting, Advising):
         rollups: Makes the sums anew, for `rebuild`.
         prices: What models cost, for insights.
         budgets: Whose end is foretold, for insights.
+        offers: Gives what the app could do otherwise with what it has, for insights.
         clock: Returns seconds since the Unix epoch.
 
     Example:
@@ -42,11 +44,12 @@ class Analytics(Tracking, Exporting, Advising):
         rollups: RollupTable | None = None,
         prices: PriceBook | None = None,
         budgets: Budgets | None = None,
+        offers: Callable[[], Iterable[Offer]] = tuple,
         clock: Clock = system_clock,
     ) -> None:
         self._database, self._ledger, self._clock = database, ledger, clock
         self._rollups = rollups or RollupTable(database, clock=clock)
-        self._prices, self._budgets = prices, budgets
+        self._prices, self._budgets, self._offers = prices, budgets, offers
         self._hooks: list[Callable[[Insight], object]] = []
 
     def rebuild(self, *, verify: bool = False) -> Rebuilt:

@@ -6,7 +6,15 @@ from typing import NamedTuple
 
 from llmops_langchain.models import PriceBook, TokenUsage
 
-__all__ = ["CallRow", "Counterfactual", "Replayed", "other_model", "repeated_calls"]
+__all__ = [
+    "CallRow",
+    "Counterfactual",
+    "Offer",
+    "Replayed",
+    "other_model",
+    "repeated_calls",
+    "sent_elsewhere",
+]
 
 
 class CallRow(NamedTuple):
@@ -25,6 +33,8 @@ class CallRow(NamedTuple):
     """Nano-dollars."""
     cache_key: bytes | None
     """Equal for equal prompts."""
+    routed: bool
+    """Whether a router chose the model."""
 
 
 class Replayed(NamedTuple):
@@ -39,6 +49,41 @@ class Replayed(NamedTuple):
 
 Counterfactual = Callable[[Sequence[CallRow]], Replayed]
 """From calls to what another way would have saved."""
+
+
+class Offer(NamedTuple):
+    """A way of calling a model that would have cost less, which the app has already."""
+
+    model: str
+    """Whose calls would have cost less."""
+    replay: Counterfactual
+    why: str
+    """What makes it believable."""
+
+
+def sent_elsewhere(
+    model: str, provider: str | None, *, share: float, low: float, high: float
+) -> Counterfactual:
+    """Calls of one model that no router chose would have been routed.
+
+    Args:
+        model: As its provider calls it.
+        provider: Whose it is; `None` takes any.
+        share: Of their dollars that would not have been spent.
+        low: Of it, the low end.
+        high: The high end.
+    """
+
+    def replay(calls: Sequence[CallRow]) -> Replayed:
+        mine = [
+            each
+            for each in calls
+            if not each.routed and each.model == model and provider in (None, each.provider)
+        ]
+        cost = sum(each.cost for each in mine)
+        return Replayed(round(cost * share), round(cost * low), round(cost * high), len(mine))
+
+    return replay
 
 
 def repeated_calls(ttl: float) -> Counterfactual:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from llmops_langchain.analytics.counterfactuals import CallRow, Replayed
+from llmops_langchain.analytics.counterfactuals import CallRow, Offer, Replayed
 from llmops_langchain.analytics.forecasting import RunOut
 from llmops_langchain.analytics.insights import Insight, Saving, Severity
 from llmops_langchain.analytics.reports import Distribution
@@ -70,6 +70,8 @@ class Facts:
     budgets: Sequence[tuple[BudgetStatus, RunOut]]
     """Budgets that will be spent before their period ends."""
     prices: PriceBook | None
+    offers: Sequence[Offer] = ()
+    """What the app could do otherwise with what it has."""
     limits: InsightLimits = field(default_factory=InsightLimits)
 
     @property

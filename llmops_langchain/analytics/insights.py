@@ -50,8 +50,8 @@ class Insight(Report):
     """Something in the events that somebody should know, and what to do about it."""
 
     type: str
-    """Which rule found it: `slow_tasks`, `high_cost`, `cheaper_model`, `cache_unused`,
-    `low_quality`, `low_coverage`, `low_success`, `anomaly`, `budget_run_out`."""
+    """Which rule found it: `slow_tasks`, `high_cost`, `cheaper_model`, `not_routed`,
+    `cache_unused`, `low_quality`, `low_coverage`, `low_success`, `anomaly`, `budget_run_out`."""
     severity: Severity
     """How soon somebody should look."""
     title: str

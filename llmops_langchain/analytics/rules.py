@@ -193,7 +193,7 @@ def _cheaper_model(facts: Facts) -> Iterator[Insight]:
     if facts.prices is None:
         return
     for model in sorted(facts.by_model):
-        mine = [each for each in facts.calls if each.model == model and each.cost > 0]
+        mine = [each for each in facts.calls if each.model == model and not each.routed]
         if len(mine) < _ENOUGH_CALLS:
             continue
         best = max(_alternatives(facts, model, mine), key=lambda each: each[1].saved, default=None)
@@ -248,6 +248,26 @@ def _alternatives(
             if found.saved > 0.5 * sum(each.cost for each in short):
                 why = f"they are short ({_SIMPLE_IN} tokens in and {_SIMPLE_OUT} out at most)"
                 yield other, found, why, False
+
+
+def _not_routed(facts: Facts) -> Iterator[Insight]:
+    """Calls of a model for which the app has a router that knows better."""
+    for offer in facts.offers:
+        replayed = offer.replay(facts.calls)
+        saving = facts.saving(replayed)
+        if saving.a_day < facts.limits.least_saving or saving.share < _WORTH:
+            continue
+        yield insight_of(
+            facts,
+            "not_routed",
+            by_size(saving.share, (0.3, 0.5, 0.9)),
+            title="A router is there, and not asked",
+            description=f"{replayed.calls} calls went to {offer.model} directly: {offer.why}",
+            recommendation="Put the router where these calls use the model itself",
+            evidence={"model": offer.model, "calls": replayed.calls},
+            about={"model": offer.model},
+            saving=saving,
+        )
 
 
 def _low(told: _Low, facts: Facts) -> Iterator[Insight]:
@@ -354,6 +374,7 @@ RULES = (
     Rule("slow_tasks", _slow_tasks),
     Rule("high_cost", _high_cost),
     Rule("cheaper_model", _cheaper_model),
+    Rule("not_routed", _not_routed),
     Rule("cache_unused", _cache_unused),
     *(Rule(each.type, partial(_low, each)) for each in _LOWS),
     Rule("anomaly", _anomaly),

@@ -76,5 +76,6 @@ def call_event(
         estimated=estimated,
         unpriced=cost.unpriced,
         aborted=was_cut_off(error),
+        routed=bool(answer and answer.route),
         reservation_id=call.reservation_id,
     )

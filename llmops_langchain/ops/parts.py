@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from functools import partial
+from weakref import WeakValueDictionary
 
 from llmops_langchain.analytics import Analytics
 from llmops_langchain.analytics.insight_rows import InsightRows
@@ -26,6 +27,8 @@ from llmops_langchain.ledger import (
 )
 from llmops_langchain.memory import Chats
 from llmops_langchain.models import nano_dollars
+from llmops_langchain.ops.offers import offers
+from llmops_langchain.routing import ModelRouter
 from llmops_langchain.routing.logbooks import Logbooks
 from llmops_langchain.routing.rows import RoutingRows
 from llmops_langchain.settings import Settings
@@ -63,6 +66,8 @@ class Parts:
     slices: Slices | None
     workspaces: Workspaces
     analytics: Analytics
+    routers: "WeakValueDictionary[int, ModelRouter]"
+    """Those that were made and still live, by their `id`."""
     gate: Gate
     maintenance: Maintenance
 
@@ -94,11 +99,11 @@ def made_of(
     learning = _learning(database, settings, clock=clock)
     workspaces = _workspaces(database, budgets, settings, clock=clock)
     rollups = RollupTable(database, retention=settings.event_retention, clock=clock)
+    routers = WeakValueDictionary[int, ModelRouter]()
     kept: dict[str, Kept] = {
         "cache": cache,
         "nodes": node_cache,
-        # Of an earlier run, perhaps, that captured them.
-        "contents": contents,
+        "contents": contents,  # of an earlier run, perhaps, that captured them
         "chats": chats,
         "budgets": budgets,
         "routing": logbooks,
@@ -124,8 +129,15 @@ def made_of(
         slices=slices,
         workspaces=workspaces,
         analytics=Analytics(
-            database, ledger, rollups=rollups, prices=prices, budgets=budgets, clock=clock
+            database,
+            ledger,
+            rollups=rollups,
+            prices=prices,
+            budgets=budgets,
+            offers=partial(offers, routers),
+            clock=clock,
         ),
+        routers=routers,
         gate=_gate((reservations, ledger, usage, prices), slices, settings, clock=clock),
         maintenance=Maintenance(database, kept, clock=clock),
     )

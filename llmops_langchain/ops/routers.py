@@ -55,7 +55,7 @@ class Routers:
         Raises:
             ConfigurationError: If there is no choice, or two have one name.
         """
-        return ModelRouter(
+        router = ModelRouter(
             *choices,
             target=target,
             limits=limits,
@@ -67,6 +67,8 @@ class Routers:
             on_attempt=self._told,
             **fields,
         )
+        self._parts.routers[id(router)] = router
+        return router
 
     def _room(self, scope: Scope) -> int | None:
         """Nano-dollars that hard budgets leave to a caller; `None`: none of them bounds him."""

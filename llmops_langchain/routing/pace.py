@@ -17,6 +17,7 @@ from llmops_langchain.routing.learner import Lessons
 from llmops_langchain.routing.logbook import Logbook
 from llmops_langchain.routing.predicting import answer_lengths
 from llmops_langchain.routing.quality import QualityModel
+from llmops_langchain.routing.sparing import Spared, spared
 from llmops_langchain.routing.target import NANO, Target, Terms, gain
 from llmops_langchain.routing.weights import Known, affordable, calibrated
 from llmops_langchain.storage.fork import on_fork
@@ -87,6 +88,17 @@ class Pace:
         known = known_of(*lessons, self._rates(), self._priors, self._logbook.health)
         if known is not None:
             self.weight = calibrated(known, target.quality, confidence=target.confidence)
+
+    def spared(self) -> tuple[str, Spared, int] | None:
+        """Against which single model routing spares what, by how many known prompts."""
+        lessons, rates = self._logbook.learner.lessons, self._rates()
+        if lessons is None or self.weight is None:
+            return None
+        known = known_of(*lessons, rates, self._priors, self._logbook.health)
+        if known is None:
+            return None
+        found = spared(known, self.weight)
+        return _priced(lessons[1], rates)[found.single], found, len(known.scores)
 
     def terms(
         self, predictions: Sequence[Prediction], draw: float | None, stays: str | None
@@ -177,10 +189,10 @@ def known_of(
     Returns:
         `None` if there are no two such models.
     """
-    priced = [at for at, name in enumerate(lessons.names) if rates.get(name) is not None]
-    if len(priced) < 2:  # noqa: PLR2004 - nothing to choose between
+    names = _priced(lessons, rates)
+    if len(names) < 2:  # noqa: PLR2004 - nothing to choose between
         return None
-    names = [lessons.names[at] for at in priced]
+    priced = [lessons.names.index(name) for name in names]
     tokens = np.repeat(lessons.input_tokens[:, np.newaxis], len(names), axis=1)
     hard = np.round(lessons.complexities, 2).tolist()
     before = {each: priors(each) for each in set(hard)}
@@ -194,6 +206,10 @@ def known_of(
         lessons.propensities[:, priced],
         dollars_of(names, tokens, rates, health),
     )
+
+
+def _priced(lessons: Lessons, rates: Mapping[str, Rates | None]) -> list[str]:
+    return [name for name in lessons.names if rates.get(name) is not None]
 
 
 def dollars_of(

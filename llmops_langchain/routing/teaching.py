@@ -21,6 +21,7 @@ from llmops_langchain.routing.quality import Prompts
 from llmops_langchain.routing.records import Outcome
 from llmops_langchain.routing.request import Request, request_of
 from llmops_langchain.routing.savings import Savings, saved_by
+from llmops_langchain.routing.sparing import ExpectedSavings
 from llmops_langchain.storage.types import new_id
 
 __all__ = ["Teaching"]
@@ -136,6 +137,29 @@ class Teaching:
         logbook = self._deciding.logbook
         decided = logbook.since(logbook.clock() - days * _DAY)
         return saved_by([(record, dict(scores)) for record, scores in decided])
+
+    def expected_savings(self) -> ExpectedSavings | None:
+        """What calls to the best single model would cost less through this router, as it is now.
+
+        By the prompts whose outcomes are known, each expected by a fit that left it out; doubly
+        robust where a model was not asked. `savings()` tells of calls that did go through it.
+
+        Returns:
+            `None` before a hundred outcomes are known, without prices, or with a `strong_share`.
+        """
+        if (found := self._deciding.pace.spared()) is None:
+            return None
+        name, told, prompts = found
+        choice = next(each for each in self._deciding.choices if each.name == name)
+        return ExpectedSavings(
+            model=choice.model_name,
+            provider=choice.provider_name,
+            share=told.share,
+            low=told.low,
+            high=told.high,
+            kept=told.kept,
+            prompts=prompts,
+        )
 
     def export_outcomes(self, path: str | Path) -> int:
         """Write what was learnt to a file, without a text or a person's name; how many outcomes.

@@ -1,5 +1,6 @@
 """Planted troubles are found, quiet months left in peace, and savings are what they say."""
 
+import gc
 import random
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -8,6 +9,7 @@ import pytest
 from conftest import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
+from routed import choices, large, rows, small
 
 from llmops_langchain import (
     Budget,
@@ -25,6 +27,13 @@ NOW = 1_800_000_000.0 - 1_800_000_000.0 % 86_400 + 43_200.0  # noon
 DAY = 86_400.0
 DEAR, CHEAP = "gpt-4o", "gpt-4o-mini"
 PRICE = {DEAR: (2_500, 10_000), CHEAP: (150, 600)}  # nano-dollars a token
+
+
+USAGE = {"input_tokens": 1_000, "output_tokens": 500, "total_tokens": 1_500}
+
+
+def kinds(ops: LLMOps) -> set[str]:
+    return {each.type for each in ops.analytics.insights()}
 
 
 class Month:
@@ -177,6 +186,30 @@ class TestSavings:
         assert float(insight.saving.a_day) == pytest.approx(
             saved / 1e9 / ((NOW - first) / DAY), rel=0.15
         )
+
+    def test_of_a_router_is_what_it_spares_of_calls_that_did_not_go_through_it(self, ops) -> None:
+        router = ops.router(*choices(small(usage=USAGE), large(usage=USAGE)), target=0.9)
+        direct = [
+            Event(name=LLM_CALL, ts=NOW - at * DAY, model="large", provider="tested", cost=10**9)
+            for at in range(1, 20)
+        ]
+        import_events(ops.database, direct, clock=lambda: NOW)
+        assert "not_routed" not in kinds(ops)  # it has learnt nothing yet
+        router.learn(rows(400))
+        (insight,) = [each for each in ops.analytics.insights() if each.type == "not_routed"]
+        spared = router.expected_savings()
+        assert insight.evidence == {"model": "large", "calls": 19}
+        assert float(insight.saving.a_day) == pytest.approx(spared.share, rel=0.01)
+        assert insight.saving.low < insight.saving.a_day < insight.saving.high
+        with ops.track():
+            for row in rows(40):
+                router.invoke(row["prompt"])
+        ops.flush()
+        (again,) = [each for each in ops.analytics.insights() if each.type == "not_routed"]
+        assert again.evidence == insight.evidence
+        del router
+        gc.collect()
+        assert "not_routed" not in kinds(ops)
 
     def test_a_worse_model_would_not_do(self) -> None:
         month = Month(3).calls(model=DEAR).calls(10, model=CHEAP)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from routed import choices, large, small
+from routed import choices, large, rows, small
 
 from llmops_langchain import ConfigurationError, LLMOps, ModelChoice, ModelRouter, Target
 from llmops_langchain.routing.frontier import (
@@ -14,19 +14,6 @@ from llmops_langchain.routing.frontier import (
     gain_curve,
     improvement,
 )
-
-
-def rows(number: int, *, gains: bool = True) -> list[dict[str, Any]]:
-    """Sums are for everybody; poems for the large model, if it gains anything at all."""
-    rng = np.random.default_rng(0)
-    told = []
-    for at in range(number):
-        is_poem = at % 2 == 0
-        prompt = f"Translate poem {at}" if is_poem else f"What is {at} plus {at}?"
-        chance = 0.1 if is_poem and gains else 0.9
-        scores = {"small": float(rng.random() < chance), "large": float(rng.random() < 0.92)}
-        told.append({"prompt": prompt, "scores": scores})
-    return told
 
 
 def test_where_prompts_tell_models_apart_routing_is_worth_it() -> None:
@@ -97,6 +84,23 @@ def test_longer_answers_than_expected_do_not_cost_quality() -> None:
             router.invoke(prompt)
         assert router.decide("Translate poem 7").choice.name == "large"
         assert router.decide("Translate poem 7").terms["weight"] < before
+
+
+def test_what_routing_would_spare_is_what_it_spares() -> None:
+    usage = {"input_tokens": 1_000, "output_tokens": 500, "total_tokens": 1_500}
+    with LLMOps("sqlite://") as ops:
+        router = ops.router(*choices(small(usage=usage), large(usage=usage)), target=0.9)
+        assert router.expected_savings() is None
+        router.learn(rows(400))
+        for row in rows(200):
+            router.invoke(row["prompt"])
+        found = router.expected_savings()
+        assert (found.model, found.provider, found.prompts) == ("large", "tested", 400)
+        cheap, dear = (each.model.calls for each in router.choices)
+        truth = 1 - (cheap * 2_000 + dear * 20_000) / (200 * 20_000)
+        assert found.share == pytest.approx(truth, rel=0.15)
+        assert 0.3 < found.low <= found.share <= found.high
+        assert 0.9 <= found.kept < 1.02
 
 
 def test_savings_are_told_against_the_best_single_model() -> None:
