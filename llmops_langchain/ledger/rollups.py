@@ -128,7 +128,8 @@ TIERS = (
 )
 
 _LONGEST = 400  # bytes of a text: PostgreSQL takes 2,704 in a row of an index
-_MOST = 2**57  # of one number in one event, so that sums stay within 64 bits
+_MOST = 2**50  # of one number in one event, so that sums stay within 64 bits; a million dollars
+_LARGEST = 1e300  # likewise of what is measured: PostgreSQL refuses a sum beyond 64-bit floats
 _FAR = 1e12  # hours from the epoch
 _WHOLE = tuple(name for name in ROLLUP_SUMS if name != "total")
 _KEY = len(ROLLUP_KEY)
@@ -263,9 +264,10 @@ def _counts(event: Any) -> tuple[int, ...]:
         event.cached_tokens,
         event.written_tokens,
         event.reasoning_tokens,
-        event.trimmed_tokens,
-        max(-_MOST, min(event.cost, _MOST)),
-        max(-_MOST, min(event.saved, _MOST)),
+        *(
+            max(-_MOST, min(each, _MOST))
+            for each in (event.trimmed_tokens, event.cost, event.saved)
+        ),
         0 if refused or _measured(event) != _measured(event) else 1,
     )
 
@@ -280,7 +282,9 @@ def _measured(event: Any) -> float:
 
 
 def _finite(value: float | None) -> float:
-    return float(value) if value is not None and isfinite(value) else float("nan")
+    if value is None or not isfinite(value):
+        return float("nan")
+    return max(-_LARGEST, min(float(value), _LARGEST))
 
 
 def _add(known: list[Any], more: Sequence[Any]) -> None:

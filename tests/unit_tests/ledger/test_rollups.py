@@ -108,6 +108,13 @@ def test_odd_events_take_no_others_down(found) -> None:
         assert (ledger.dropped, total.events) == (0, 1)
 
 
+def test_numbers_without_measure_hold_up_no_later_ones(database) -> None:
+    for value in (1.7e308, 1.7e308, -1.7e308, 1.0):
+        store(database, [metric(value=value, cost=2**62, trimmed_tokens=2**63 - 1)])
+    (total,) = rows(database, rollups.c.tier == GLOBAL_HOUR.number)
+    assert (total.events, total.measured) == (4, 4)
+
+
 def test_what_is_counted_and_measured(database) -> None:
     store(
         database,
