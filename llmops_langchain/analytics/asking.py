@@ -1,13 +1,16 @@
 """What every report can be asked for, checked and made a question."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import NamedTuple, TypedDict
 
+from llmops_langchain.analytics.planning import planned
 from llmops_langchain.analytics.questions import (
     Bucket,
     Dimension,
     Question,
+    Ranked,
     Span,
     group_of,
     span_of,
@@ -59,6 +62,8 @@ class Wanted(NamedTuple):
     by: tuple[str, ...]
     top: int
     compare: bool
+    of_events: bool = False
+    """Whether all parts of the report are read from the events."""
 
 
 class Asking:
@@ -95,12 +100,31 @@ class Asking:
             compare=asked_for.get("compare", False),
         )
 
+    def _aligned(self, wanted: Wanted, *by: str) -> Wanted:
+        """The same, so that totals, told apart `by` these, groups and the time before add up.
+
+        If one of them needs the events, all are read from them; if one begins with a whole day,
+        as its hours are no longer kept, all do.
+        """
+        parts = [self._question(wanted, by=by, bucketed=True)]
+        parts += [self._question(wanted, by=wanted.by)] if wanted.by else []
+        plans = [planned(each, self._clock()) for each in parts]
+        if any(segment.tier is None for plan in plans for segment in plan):
+            return wanted._replace(of_events=True)
+        span, ends = wanted.span, max(plan[-1].until for plan in plans)
+        since = min(plan[0].since for plan in plans)
+        until = span.until if ends >= self._clock() else ends
+        return wanted._replace(span=replace(span, since=since, until=max(since, until)))
+
     def _before(
         self, wanted: Wanted, names: tuple[str, ...], *, sketched: bool = False
     ) -> Answer | None:
         if not wanted.compare:
             return None
         earlier = wanted._replace(span=wanted.span.before())
+        if planned(self._question(earlier), self._clock())[-1].until > wanted.span.since:
+            # Its hours are no longer kept: a day is not told twice.
+            earlier = earlier._replace(span=earlier.span.up_to_midnight())
         return self._ask(earlier, names, sketched=sketched)
 
     def _ask(
@@ -113,18 +137,28 @@ class Asking:
         sketched: bool = False,
         top: int | None = None,
     ) -> Answer:
-        question = Question(
+        question = self._question(wanted, names, by=by, bucketed=bucketed)
+        ranked: Ranked = "events" if sketched else "cost"
+        question = replace(question, sketched=sketched, top=top, ranked=ranked)
+        return asked(self._database, question, self._clock())
+
+    def _question(
+        self,
+        wanted: Wanted,
+        names: tuple[str, ...] = (),
+        *,
+        by: tuple[str, ...] = (),
+        bucketed: bool = False,
+    ) -> Question:
+        return Question(
             names=names,
             span=wanted.span,
             where=wanted.where,
             tags=wanted.tags,
+            of_events=wanted.of_events,
             by=by,
             bucketed=bucketed,
-            sketched=sketched,
-            top=top,
-            ranked="events" if sketched else "cost",
         )
-        return asked(self._database, question, self._clock())
 
 
 def _top(given: object) -> int:

@@ -22,7 +22,7 @@ from llmops_langchain.ledger.rollups import (
     Tier,
 )
 
-__all__ = ["Segment", "planned"]
+__all__ = ["Segment", "planned", "smallest"]
 
 _QUARTER = 900.0
 """Seconds between two moments at which clocks may be changed."""
@@ -64,8 +64,10 @@ def planned(question: Question, now: float) -> list[Segment]:
     span = question.span
     # What ends now takes in what was recorded this very moment.
     until = _up(span.until, HOUR) if span.until < now else (now // HOUR + 1) * HOUR
+    if span.since >= until:
+        return [Segment(days, span.since, span.since)]  # it has not begun yet
     pieces = list(_pieces(question, until))
-    if question.tags or any(each.ahead % HOUR for each in pieces):
+    if question.of_events or question.tags or any(each.ahead % HOUR for each in pieces):
         return [Segment(None, span.since, until)]
     oldest = max(0.0, (now - hours.kept) // DAY * DAY + DAY) if hours is not None else until
     if question.bucketed and (span.bucket == "hour" or any(each.ahead for each in pieces)):
@@ -73,6 +75,11 @@ def planned(question: Question, now: float) -> list[Segment]:
             return [Segment(None, span.since, until)]
         return [each._replace(tier=hours) for each in pieces]
     return list(_by_days(span.since, until, hours, days, oldest, open_end=span.until >= now))
+
+
+def smallest(question: Question) -> Tier:
+    """The smallest tier by day that knows what is asked for."""
+    return _tiers(question)[1]
 
 
 def _tiers(question: Question) -> tuple[Tier | None, Tier]:

@@ -14,6 +14,7 @@ __all__ = [
     "Bucket",
     "Dimension",
     "Question",
+    "Ranked",
     "Span",
     "bucket_of",
     "group_of",
@@ -30,6 +31,10 @@ Bucket = Literal["hour", "day", "week", "month"]
 _HOURLY_UP_TO = 2 * DAY
 _UTC = ZoneInfo("UTC")
 _FAR = 253_402_300_799.0  # the end of the year 9999
+
+
+Ranked = Literal["cost", "events"]
+"""By what the first groups are found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +65,11 @@ class Span:
         since = max(0.0, (2 * self.since - self.until) // HOUR * HOUR)
         return replace(self, since=since, until=self.since)
 
+    def up_to_midnight(self) -> "Span":
+        """The same, ending with the last whole day of UTC."""
+        until = self.until // DAY * DAY
+        return replace(self, since=min(self.since, until), until=until)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
@@ -73,6 +83,8 @@ class Question:
     """Only those of this workspace, project, user, agent and model."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Only those with these tags; `task` is one."""
+    of_events: bool = False
+    """Whether the events themselves are to be read, as another part of the report must."""
     by: tuple[str, ...] = ()
     """Dimensions that are told apart."""
     bucketed: bool = False
@@ -81,7 +93,7 @@ class Question:
     """Whether percentiles are wanted."""
     top: int | None = None
     """How many groups, those with the most of `ranked`; `None` takes all."""
-    ranked: Literal["cost", "events"] = "cost"
+    ranked: Ranked = "cost"
     """What groups are ranked by."""
 
 

@@ -7,13 +7,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select
 
-from llmops_langchain.analytics.planning import Segment, planned
+from llmops_langchain.analytics.planning import Segment, planned, smallest
 from llmops_langchain.analytics.questions import Question, bucket_of
 from llmops_langchain.fits.sketches import quantiles
 from llmops_langchain.ledger.rollups import (
     DAY,
     DIMENSIONS,
-    GLOBAL_DAY,
     HOUR,
     QUARTERS,
     Tier,
@@ -159,6 +158,7 @@ def asked(database: Database, question: Question, now: float) -> Answer:
         StorageError: If the database cannot answer.
     """
     segments = planned(question, now)
+    since, segments = segments[0].since, [each for each in segments if each.since < each.until]
     cells: dict[_Key, Sums] = {}
     with database.begin(read_only=True) as connection:
         chosen = _chosen(connection, question, segments)
@@ -169,14 +169,14 @@ def asked(database: Database, question: Question, now: float) -> Answer:
                     cells[key] = sums
                 else:
                     known.add(sums)
-    return Answer(since=segments[0].since, cells=_bounded(question, cells))
+    return Answer(since=since, cells=_bounded(question, cells))
 
 
-def names_of(database: Database, since: float) -> list[str]:
-    """Names of events since a moment, in order."""
-    c = rollups.c
-    of_all = (c.tier == GLOBAL_DAY.number, c.day >= int(since // DAY))
-    found = select(c.name).where(*of_all).distinct().order_by(c.name)
+def names_of(database: Database, question: Question, now: float) -> list[str]:
+    """Names of the events on the days of a question, whatever tags they have, in order."""
+    c, tier = rollups.c, smallest(question)
+    days = Segment(tier, question.span.since, max(question.span.until, now))
+    found = select(c.name).where(*_within(question, days, tier)).distinct().order_by(c.name)
     with database.begin(read_only=True) as connection:
         return list(connection.execute(found).scalars())
 
@@ -273,12 +273,15 @@ def _time(question: Question, segment: Segment) -> ColumnElement[Any]:
 
 
 def _conditions(question: Question, segment: Segment, tier: Tier) -> list[ColumnElement[bool]]:
+    return [rollups.c.name.in_(question.names), *_within(question, segment, tier)]
+
+
+def _within(question: Question, segment: Segment, tier: Tier) -> list[ColumnElement[bool]]:
     c = rollups.c
     first, last = int(segment.since // DAY), int((segment.until - 1) // DAY)
     where = {name: key_text(value) for name, value in question.where.items()}
     found: list[ColumnElement[bool]] = [
         c.tier == tier.number,
-        c.name.in_(question.names),
         *(c[name] == value for name, value in where.items()),
     ]
     if "user" not in tier.dimensions:

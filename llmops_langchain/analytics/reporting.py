@@ -13,6 +13,7 @@ from llmops_langchain.analytics.reports import (
     QualityReport,
 )
 from llmops_langchain.errors import ConfigurationError
+from llmops_langchain.fits.sketches import summed
 from llmops_langchain.ledger import LLM_CALL, TOOL_CALL
 from llmops_langchain.storage.hopping import hop
 
@@ -39,7 +40,7 @@ class Reporting(Asking):
             ConfigurationError: If something asked for makes no sense.
             StorageError: If the database cannot answer.
         """
-        wanted = self._wanted(days, asked_for)
+        wanted = self._aligned(self._wanted(days, asked_for), "model")
         answer = self._ask(wanted, COSTS, by=("model",), bucketed=True)
         groups = self._ask(wanted, COSTS, by=wanted.by, top=wanted.top) if wanted.by else None
         return cost_report(answer, groups, self._before(wanted, COSTS), wanted.span)
@@ -61,7 +62,8 @@ class Reporting(Asking):
         names = tuple(dict.fromkeys([*_PERFORMANCE, *names_in(metrics)]))
         answer, reports = self._metrics(names, self._wanted(days, asked_for))
         calls = answer.total(LLM_CALL)
-        firsts = Sums(measured=1, sketches=calls.first_tokens)
+        number, total = summed(calls.first_tokens)
+        firsts = Sums(measured=number, total=total, sketches=calls.first_tokens)
         return PerformanceReport(
             since=answer.since,
             until=reports[LLM_CALL].until,
@@ -100,7 +102,7 @@ class Reporting(Asking):
             StorageError: If the database cannot answer.
         """
         wanted = self._wanted(days, asked_for)
-        known = names_of(self._database, wanted.span.since)
+        known = names_of(self._database, self._question(wanted), self._clock())
         unknown = [each for each in names_in(names) if each not in known]
         if unknown:
             there = ", ".join(known) or "none at all"
@@ -116,6 +118,7 @@ class Reporting(Asking):
     def _metrics(
         self, names: tuple[str, ...], wanted: Wanted
     ) -> tuple[Answer, dict[str, MetricReport]]:
+        wanted = self._aligned(wanted)
         answer = self._ask(wanted, names, bucketed=True, sketched=True)
         groups = None
         if wanted.by:

@@ -294,7 +294,7 @@ def _low(told: _Low, facts: Facts) -> Iterator[Insight]:
         yield insight_of(
             facts,
             told.type,
-            by_size(max((limit - mean) / limit, 2 * fallen), (0.1, 0.3, 0.5)),
+            by_size(max((limit - mean) / limit if limit else 0.0, 2 * fallen), (0.1, 0.3, 0.5)),
             title=told.title if is_low else f"{told.title}: falling",
             description=said,
             recommendation=told.advice,

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from llmops_langchain.errors import ConfigurationError
 
-__all__ = ["ACCURACY", "compacted", "quantiles", "rank", "sketched", "sketched_by_group"]
+__all__ = ["ACCURACY", "compacted", "quantiles", "rank", "sketched", "sketched_by_group", "summed"]
 
 ACCURACY = 0.01
 """Largest relative error of a percentile."""
@@ -92,6 +92,12 @@ def quantiles(sketches: Iterable[bytes], shares: Sequence[float]) -> NDArray[np.
     ranks = [rank(share, int(below[-1])) for share in wanted]
     found: NDArray[np.float64] = _VALUES[np.searchsorted(below, ranks)]
     return found
+
+
+def summed(sketches: Iterable[bytes]) -> tuple[int, float]:
+    """How many values are in some sketches, and their sum, within `ACCURACY` of magnitudes."""
+    counts = _counts(sketches)
+    return int(counts.sum()), float(counts @ _OF_BIN)
 
 
 def rank(share: float, count: int) -> int:

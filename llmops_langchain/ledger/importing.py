@@ -5,6 +5,7 @@ from itertools import islice
 
 from llmops_langchain.clock import Clock, system_clock
 from llmops_langchain.ledger.event import Event, storable
+from llmops_langchain.ledger.marks import DELETED_UNTIL, mark
 from llmops_langchain.ledger.rollup_rows import RollupWriter
 from llmops_langchain.ledger.rows import insert_new
 from llmops_langchain.ledger.values import is_about_a_value
@@ -20,6 +21,8 @@ def import_events(
     database: Database, found: Iterable[Event], *, clock: Clock = system_clock
 ) -> tuple[int, int]:
     """Store events that are not there yet, and add them up; no budget counts them.
+
+    Events from before what retention has deleted are left out: they may be in the sums already.
 
     Args:
         database: Where they go.
@@ -48,6 +51,10 @@ def import_events(
 
 def _store(database: Database, writer: RollupWriter, batch: Sequence[Event], *, now: float) -> int:
     with database.begin() as connection:
+        # Nobody knows any more which events before this were there, and are in the sums.
+        deleted = mark(connection, DELETED_UNTIL)
+        if deleted is not None:
+            batch = [each for each in batch if each.ts >= deleted]
         stored = insert_new(connection, batch)
         writer.add(connection, stored, now=now)
     return len(stored)

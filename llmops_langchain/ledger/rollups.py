@@ -128,7 +128,7 @@ TIERS = (
 )
 
 _LONGEST = 400  # bytes of a text: PostgreSQL takes 2,704 in a row of an index
-_MOST = 2**50  # of one number in one event, so that sums stay within 64 bits; a million dollars
+_MOST = 2**57  # of one number in one event, so that sums stay within 64 bits
 _LARGEST = 1e300  # likewise of what is measured: PostgreSQL refuses a sum beyond 64-bit floats
 _FAR = 1e12  # hours from the epoch
 _WHOLE = tuple(name for name in ROLLUP_SUMS if name != "total")

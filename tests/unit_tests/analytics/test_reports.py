@@ -215,6 +215,47 @@ class TestCost:
         with pytest.raises(ConfigurationError, match="`top`"):
             analytics.cost(top=0)
 
+    def test_parts_of_a_report_come_from_one_place(self, database, analytics) -> None:
+        midnight = NOW // DAY * DAY
+        early = midnight - 30 * DAY + 3600  # before the report begins, on its first day
+        store(database, *(call(user="ann", model=f"m{at}", ts=early) for at in range(3)))
+        store(database, call(user="ann", model="late"))
+        for zone in ("UTC", "Europe/Berlin", "Asia/Kolkata"):
+            asked = {"user": "ann", "group_by": "model", "timezone": zone, "compare": True}
+            report = analytics.cost(days=30, top=1, **asked)
+            told = [*report.groups.values(), *([report.others] if report.others else [])]
+            assert sum(each.calls for each in told) == report.calls
+            assert report.before is not None
+            assert report.calls + report.before.calls == 4
+
+    def test_the_time_before_ends_where_the_report_begins(self, database, analytics) -> None:
+        day = NOW // DAY * DAY - 31 * DAY
+        store(database, call(user="ann", ts=day + 20 * HOUR))
+        report = analytics.cost(start=day + 6 * HOUR, end=day + 7 * HOUR, user="ann", compare=True)
+        assert report.before is not None
+        assert (report.calls, report.before.calls) == (0, 0)
+
+    def test_what_has_not_begun_is_empty(self, database, analytics) -> None:
+        store(database, call())
+        assert analytics.cost(start=NOW + 2 * HOUR, end=NOW + 3 * HOUR).calls == 0
+        assert analytics.cost(start=NOW + 3 * DAY, end=NOW + 9 * DAY).calls == 0
+
+    def test_names_are_those_of_the_scope(self, database, analytics) -> None:
+        store(database, score(1, workspace="acme"))
+        store(database, Event(name="secret.score", ts=NOW, value=1, workspace="rival", user="u"))
+        assert list(analytics.metrics(workspace="acme")) == ["quality.score"]
+        assert list(analytics.metrics(user="u")) == ["secret.score"]
+        with pytest.raises(ConfigurationError, match=r"there were quality\.score$"):
+            analytics.metrics("other", workspace="acme")
+
+    def test_first_tokens_are_counted(self, database, analytics) -> None:
+        nothing = analytics.performance().first_token
+        assert (nothing.count, nothing.mean) == (0, None)
+        store(database, *(call(latency=1.0, time_to_first_token=each) for each in (0.2, 0.4)))
+        found = analytics.performance().first_token
+        assert found.count == 2
+        assert found.mean == pytest.approx(0.3, rel=0.01)
+
     def test_dates_are_those_of_the_zone(self, database, analytics) -> None:
         store(database, call(ts=datetime(2026, 10, 24, 22, 30, tzinfo=UTC).timestamp()))
         on = {"start": date(2026, 10, 25), "end": date(2026, 10, 26)}

@@ -13,7 +13,15 @@ from unit_tests.storage.processes import run
 
 from llmops_langchain.fits.sketches import quantiles
 from llmops_langchain.ledger import LLM_CALL, Event, EventRows, Ledger, RollupTable
-from llmops_langchain.ledger.rollups import DAY, GLOBAL_HOUR, USER_DAY, USER_HOUR, USERS_DAY
+from llmops_langchain.ledger.importing import import_events
+from llmops_langchain.ledger.rollups import (
+    DAY,
+    GLOBAL_DAY,
+    GLOBAL_HOUR,
+    USER_DAY,
+    USER_HOUR,
+    USERS_DAY,
+)
 from llmops_langchain.ledger.settlement import Settlement
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.kept import Subject
@@ -110,9 +118,18 @@ def test_odd_events_take_no_others_down(found) -> None:
 
 def test_numbers_without_measure_hold_up_no_later_ones(database) -> None:
     for value in (1.7e308, 1.7e308, -1.7e308, 1.0):
-        store(database, [metric(value=value, cost=2**62, trimmed_tokens=2**63 - 1)])
+        store(database, [metric(value=value, cost=2**62, saved=2**62, trimmed_tokens=2**63 - 1)])
     (total,) = rows(database, rollups.c.tier == GLOBAL_HOUR.number)
     assert (total.events, total.measured) == (4, 4)
+
+
+def test_what_retention_deleted_is_not_added_again(database) -> None:
+    old = call(ts=NOW - 5 * DAY)
+    store(database, [old])
+    EventRows(database, retention=2 * DAY).maintain(NOW)
+    assert import_events(database, [old, call()], clock=lambda: NOW) == (2, 1)
+    counted = rows(database, rollups.c.tier == GLOBAL_DAY.number)
+    assert sorted(each.events for each in counted) == [1, 1]
 
 
 def test_what_is_counted_and_measured(database) -> None:
