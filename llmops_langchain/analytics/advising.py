@@ -9,12 +9,13 @@ from sqlalchemy import select
 
 from llmops_langchain.analytics.asking import Asked
 from llmops_langchain.analytics.counterfactuals import CallRow, Offer
-from llmops_langchain.analytics.facts import Compared, Facts, InsightLimits, Rule
+from llmops_langchain.analytics.facts import Compared, Facts, InsightLimits, Place, Rule
 from llmops_langchain.analytics.foretelling import COST, Foretelling
 from llmops_langchain.analytics.insight_rows import InsightRows
 from llmops_langchain.analytics.insights import SEVERITIES, Insight
+from llmops_langchain.analytics.making import distribution
 from llmops_langchain.analytics.reporting import Reporting
-from llmops_langchain.analytics.reports import MetricReport
+from llmops_langchain.analytics.reports import Distribution
 from llmops_langchain.analytics.rules import RULES
 from llmops_langchain.errors import ConfigurationError
 from llmops_langchain.ledger import LLM_CALL, Budgets, BudgetStatus
@@ -147,19 +148,17 @@ class Advising(Reporting, Foretelling):
 
     def _compared(
         self, days: float, recent: int, now: float, scope: Asked
-    ) -> dict[str, dict[str, Compared]]:
+    ) -> dict[str, dict[Place, Compared]]:
         since = now - recent * DAY
-        later = self._grouped({**scope, "start": since}, "project")
+        later = self._placed({**scope, "start": since})
         start = now - days * DAY
-        earlier: Mapping[str, MetricReport] = {}
+        earlier: Mapping[str, Mapping[Place, Distribution]] = {}
         if since - start >= DAY:
-            earlier = self._grouped({**scope, "start": start, "end": since}, "project")
+            earlier = self._placed({**scope, "start": start, "end": since})
         return {
             name: {
-                project: Compared(
-                    values, earlier[name].groups.get(project) if name in earlier else None
-                )
-                for project, values in later[name].groups.items()
+                place: Compared(values, earlier.get(name, {}).get(place))
+                for place, values in later[name].items()
             }
             for name in _JUDGED
         }
@@ -169,9 +168,13 @@ class Advising(Reporting, Foretelling):
         _, reports = self._metrics(("quality.score",), wanted)
         return reports["quality.score"].groups
 
-    def _grouped(self, asked: Asked, by: Any) -> dict[str, MetricReport]:
-        _, reports = self._metrics(_JUDGED, self._wanted(1, {**asked, "group_by": by}))
-        return reports
+    def _placed(self, asked: Asked) -> dict[str, dict[Place, Distribution]]:
+        """What was judged, by its name and by place."""
+        answer = self._ask(self._wanted(1, asked), _JUDGED, by=Place._fields, sketched=True)
+        return {
+            name: {Place(*key): distribution(sums) for key, sums in answer.by_group(name).items()}
+            for name in _JUDGED
+        }
 
     def _calls(self, since: float, about: Mapping[str, str]) -> list[CallRow]:
         columns = [events.c[name] for name in CallRow._fields]

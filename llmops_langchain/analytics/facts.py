@@ -13,7 +13,7 @@ from llmops_langchain.ledger import BudgetStatus
 from llmops_langchain.ledger.rollups import DAY
 from llmops_langchain.models import PriceBook, dollars
 
-__all__ = ["Compared", "Facts", "InsightLimits", "Rule", "by_size", "insight_of"]
+__all__ = ["Compared", "Facts", "InsightLimits", "Place", "Rule", "by_size", "insight_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,17 @@ class InsightLimits:
     """How many times as much must be spent as before."""
     least_saving: Decimal = Decimal("0.05")
     """US dollars a day below which no saving is told."""
+
+
+class Place(NamedTuple):
+    """Where work was done; projects of two workspaces may have one name."""
+
+    workspace: str
+    project: str
+
+    def __str__(self) -> str:
+        named = f"project {self.project!r}" if self.project else "no project"
+        return f"{named} of workspace {self.workspace!r}" if self.workspace else named
 
 
 class Compared(NamedTuple):
@@ -63,8 +74,8 @@ class Facts:
     """Paid calls, the latest ones if there are very many."""
     cache_hits: int
     """Calls that a cache answered."""
-    metrics: Mapping[str, Mapping[str, Compared]]
-    """By name of the metric, then by project."""
+    metrics: Mapping[str, Mapping[Place, Compared]]
+    """By name of the metric, then by place."""
     scores: Mapping[str, Distribution]
     """`quality.score` by model."""
     budgets: Sequence[tuple[BudgetStatus, RunOut]]
@@ -120,6 +131,7 @@ def insight_of(
         recommendation=recommendation,
         evidence=evidence,
         about=scope,
+        asked=facts.about,
         saving=saving,
         harm=harm,
     )

@@ -90,9 +90,14 @@ class InsightRows:
         """Delete what was found of a user; of conversations nothing is."""
         if whom.user is None:
             return 0
-        gone = delete(insight_states).where(*whom.rows_of(insight_states))
+        of_them = delete(insight_states).where(*whom.rows_of(insight_states))
         with self._database.begin() as connection:
-            return connection.execute(gone).rowcount
+            number = connection.execute(of_them).rowcount
+            # Insights for others may be about a user's budget.
+            rows = connection.execute(select(_t.fingerprint, _t.body).where(_t.user.is_(None)))
+            named = [each.fingerprint for each in rows if _is_about(orjson.loads(each.body), whom)]
+            gone = delete(insight_states).where(_t.fingerprint.in_(named))
+            return number + connection.execute(gone).rowcount
 
     def _of(
         self, connection: Connection, about: Mapping[str, str], types: frozenset[str]
@@ -101,6 +106,12 @@ class InsightRows:
         asked = select(insight_states).where(_t.type.in_(types), *scope)
         locked = asked if self._database.is_sqlite else asked.with_for_update()
         return list(connection.execute(locked.order_by(_t.fingerprint)).all())
+
+
+def _is_about(body: Mapping[str, Any], whom: Subject) -> bool:
+    about = body["about"]
+    is_there = whom.workspace is None or about.get("workspace") == whom.workspace
+    return about.get("user") == whom.user and is_there
 
 
 def _state(row: Row[Any]) -> State:

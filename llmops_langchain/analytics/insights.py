@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -64,6 +64,8 @@ class Insight(Report):
     """The figures it was found by."""
     about: Mapping[str, str]
     """Workspace, user, project, agent or model that it is about; empty for all."""
+    asked: Mapping[str, str] = field(default_factory=dict)
+    """Workspace and user whose insights were asked for."""
     saving: Saving | None = None
     """What it would save, where that is money."""
     harm: str = ""
@@ -80,8 +82,9 @@ class Insight(Report):
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same thing found again."""
-        said = orjson.dumps((self.type, sorted(self.about.items())))
+        """The same for the same thing found again for the same scope."""
+        named = sorted(self.about.items()), sorted(self.asked.items())
+        said = orjson.dumps((self.type, *named))
         return hashlib.sha256(said).hexdigest()[:32]
 
 

@@ -79,7 +79,7 @@ _LOWS = (
 
 
 def _slow_tasks(facts: Facts) -> Iterator[Insight]:
-    for project, (now, before) in facts.metrics["task.completion_time"].items():
+    for place, (now, before) in facts.metrics["task.completion_time"].items():
         if before is None or min(now.count, before.count) < _ENOUGH_TASKS:
             continue
         times, sure = ratio(now, before)
@@ -91,7 +91,7 @@ def _slow_tasks(facts: Facts) -> Iterator[Insight]:
                 by_size(times, (1.6, 2.5, 4.0)),
                 title="Tasks take longer",
                 description=(
-                    f"Tasks of {_named(project)} take {times:.1f} times as long as before: the "
+                    f"Tasks of {place} take {times:.1f} times as long as before: the "
                     f"middle one {_seconds(now.percentile(0.5))} after "
                     f"{_seconds(before.percentile(0.5))}, 95 % up to {_seconds(p95)} after "
                     f"{_seconds(had)}"
@@ -110,7 +110,7 @@ def _slow_tasks(facts: Facts) -> Iterator[Insight]:
                     "p95": p95,
                     "p95_before": had,
                 },
-                about={"project": project},
+                about=place._asdict(),
                 harm=f"{_seconds((now.mean or 0.0) - (before.mean or 0.0))} more a task, "
                 f"{now.count} tasks in {facts.recent_days} days",
             )
@@ -273,7 +273,7 @@ def _not_routed(facts: Facts) -> Iterator[Insight]:
 def _low(told: _Low, facts: Facts) -> Iterator[Insight]:
     """Below the limit, or fallen: each beyond doubt."""
     limit: float = getattr(facts.limits, told.limit)
-    for project, (now, before) in facts.metrics[told.metric].items():
+    for place, (now, before) in facts.metrics[told.metric].items():
         if now.count < ENOUGH or now.mean is None:
             continue
         scale = _PER_CENT if (now.maximum or 0.0) > _NO_SHARE else 1.0
@@ -286,9 +286,7 @@ def _low(told: _Low, facts: Facts) -> Iterator[Insight]:
             fallen = drop if drop >= _POINTS and drop >= _SURE * wide else 0.0
         if not is_low and not fallen:
             continue
-        said = (
-            f"{told.metric} of {_named(project)} is {mean:.0%} on average over {now.count} values"
-        )
+        said = f"{told.metric} of {place} is {mean:.0%} on average over {now.count} values"
         if fallen:
             said += f", {fallen:.0%} lower than before"
         yield insight_of(
@@ -304,7 +302,7 @@ def _low(told: _Low, facts: Facts) -> Iterator[Insight]:
                 "limit": limit,
                 "fallen_by": round(fallen, 4),
             },
-            about={"project": project},
+            about=place._asdict(),
             harm=f"{max(limit - mean, fallen):.0%} below what it should be",
         )
 
@@ -381,10 +379,6 @@ RULES = (
     Rule("budget_run_out", _budget_run_out),
 )
 """All of them, in the order in which they are asked."""
-
-
-def _named(project: str) -> str:
-    return f"project {project!r}" if project else "no project"
 
 
 def _seconds(value: float | None) -> str:

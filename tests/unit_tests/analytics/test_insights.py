@@ -3,6 +3,7 @@
 import gc
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -10,6 +11,7 @@ from conftest import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 from routed import choices, large, rows, small
+from sqlalchemy import select
 
 from llmops_langchain import (
     Budget,
@@ -22,6 +24,7 @@ from llmops_langchain import (
 from llmops_langchain.analytics.insights import SEVERITIES, State, advanced
 from llmops_langchain.ledger import LLM_CALL, Event
 from llmops_langchain.ledger.importing import import_events
+from llmops_langchain.storage.schema import insight_states
 
 NOW = 1_800_000_000.0 - 1_800_000_000.0 % 86_400 + 43_200.0  # noon
 DAY = 86_400.0
@@ -217,6 +220,43 @@ class TestSavings:
         assert "cheaper_model" not in found_in(month)
 
 
+def test_projects_of_one_name_are_told_apart_by_their_workspaces(ops) -> None:
+    for workspace, value in (("acme", 0.95), ("rival", 0.1)):
+        scores = [
+            Event(name="quality.score", ts=NOW - at * 3600, value=value, workspace=workspace)
+            for at in range(40)
+        ]
+        import_events(ops.database, scores, clock=lambda: NOW)
+    (insight,) = [each for each in ops.analytics.insights() if each.type == "low_quality"]
+    assert insight.about == {"workspace": "rival"}
+    assert "10%" in insight.description
+
+
+def test_each_scope_has_a_state_of_its_own_and_forgetting_reaches_all(ops) -> None:
+    ops.budgets.set(Budget(workspace="acme", user="ann", limit="10", period="month"))
+    for event in Month(4).calls(40).events:
+        ops.ledger.record(replace(event, workspace="acme", user="ann"))
+    ops.flush()
+    spent = ops.budgets.get(workspace="acme", user="ann").spent
+    limit = spent * Decimal("1.05")
+    ops.budgets.set(Budget(workspace="acme", user="ann", limit=limit, period="month"))
+    heard = []
+    ops.analytics.on_insight(heard.append)
+    scopes = ({}, {"workspace": "acme"})
+    for scope in scopes:
+        (found,) = [e for e in ops.analytics.insights(**scope) if e.type == "budget_run_out"]
+    ops.analytics.dismiss(found.fingerprint)
+    for _ in range(2):
+        ops.analytics.insights()
+        told = ops.analytics.insights(workspace="acme")
+        assert "budget_run_out" not in {each.type for each in told}
+    assert len([each for each in heard if each.type == "budget_run_out"]) == 2
+    assert ops.forget(user="ann")["insights"] >= 2
+    with ops.database.begin(read_only=True) as connection:
+        bodies = connection.execute(select(insight_states.c.body)).scalars().all()
+    assert not [each for each in bodies if b"ann" in bytes(each)]
+
+
 def test_a_budget_that_will_not_last_is_told(ops, clock) -> None:
     ops.budgets.set(Budget(project="shop", limit="10", period="month"))
     for event in Month(4).calls(40).events:
@@ -262,7 +302,7 @@ def test_of_a_user_and_of_a_workspace(ops) -> None:
     ]
     import_events(ops.database, bad, clock=lambda: NOW)
     (insight,) = ops.analytics.insights(user="ann")
-    assert insight.about == {"user": "ann"}
+    assert insight.about == {"user": "ann", "workspace": "w"}
     assert [each.about for each in ops.analytics.insights(workspace="w")] == [{"workspace": "w"}]
     assert ops.analytics.insights(user="bo") == ops.analytics.insights(workspace="x") == []
 
