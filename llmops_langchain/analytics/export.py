@@ -4,6 +4,7 @@ import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import StringIO
 from itertools import chain, islice
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 from uuid import UUID
@@ -15,7 +16,7 @@ from llmops_langchain.analytics.questions import Question
 from llmops_langchain.analytics.reading import tag_conditions
 from llmops_langchain.errors import ConfigurationError, MissingExtraError
 from llmops_langchain.ledger import Event
-from llmops_langchain.ledger.event import from_row
+from llmops_langchain.ledger.event import from_row, storable
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.schema import events
 
@@ -126,7 +127,11 @@ def _event(row: _Row) -> Event:
     tags = known.get("tags")
     if isinstance(tags, str):
         known["tags"] = orjson.loads(tags)
-    return from_row(known)
+    event = storable(from_row(known))
+    if not isfinite(event.ts):
+        msg = "a moment is a number"
+        raise ValueError(msg)
+    return event
 
 
 def _rows(database: Database, question: Question) -> Iterator[_Row]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from llmops_langchain.analytics.questions import Span
+from llmops_langchain.analytics.questions import Span, bucket_of
 from llmops_langchain.analytics.reading import Answer, Sums
 from llmops_langchain.analytics.reports import (
     Cost,
@@ -24,6 +24,9 @@ COSTS = (LLM_CALL, EMBEDDING, ABANDONED, TRIM)
 
 _ENOUGH = 3
 """Days from which on there is a trend."""
+
+_BEYOND = {"hour": 1 / 24, "day": 1.5, "week": 7.5, "month": 31.5}
+"""Days after the beginning of a bucket at which it is over, and the next one is not."""
 
 _Named = Mapping[str, Sums]
 
@@ -50,7 +53,7 @@ def cost_report(
         others=None if groups is None else _others(answer, groups),
         series=series,
         before=None if before is None else _cost(_whole(before)),
-        trend=trend_of({at: float(each.total) for at, each in series.items()}),
+        trend=trend_of(_paces(series, answer.since, span)),
     )
 
 
@@ -87,6 +90,18 @@ def trend_of(by_bucket: Mapping[float, float]) -> float | None:
     days -= days.mean()
     spread = float(days @ days)
     return float(days @ (values - values.mean())) / spread if spread else None
+
+
+def _paces(series: Mapping[float, Cost], since: float, span: Span) -> dict[float, float]:
+    """US dollars a day in each whole bucket from the first with a call on; none is a zero."""
+    paces, at = dict[float, float](), min(series, default=span.until)
+    while at < span.until:
+        after = bucket_of(at + _BEYOND[span.bucket] * DAY, span.bucket, span.zone)
+        if since <= at and after <= span.until:
+            spent = float(series[at].total) if at in series else 0.0
+            paces[at] = spent / (after - at) * DAY
+        at = after
+    return paces
 
 
 def _measures(sums: Sums) -> dict[str, Any]:

@@ -109,7 +109,8 @@ class CostReport(Cost):
     before: Cost | None = None
     """The same of the stretch before, with `compare=True`."""
     trend: float | None = None
-    """US dollars a day by which days grew, by least squares; `None` below three days."""
+    """US dollars a day by which spending grew each day: least squares over the whole buckets from
+    the first with a call on; `None` below three."""
 
     @property
     def daily_average(self) -> Decimal:

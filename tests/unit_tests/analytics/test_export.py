@@ -153,7 +153,10 @@ def test_an_array_of_another_hand_is_read_too(tmp_path) -> None:
         ("a.ndjson", '{"name": "a", "ts": 1.0}\n{"name": 5}\n'),
         ("a.ndjson", '{"name": "a", "ts": 1.0}\nnonsense\n'),
         ("a.ndjson", '{"name": "a", "ts": 1.0}\n[1]\n'),
+        ("a.ndjson", '{"name": "a", "ts": 1.0}\n{"name": "a", "ts": "soon"}\n'),
+        ("a.ndjson", '{"name": "a", "ts": 1.0}\n{"name": "a", "ts": 1.0, "tags": [1]}\n'),
         ("a.csv", "name,ts\na,1.0\na,x\n"),
+        ("a.csv", "name,ts\na,1.0\na,nan\n"),
     ],
 )
 def test_a_row_that_is_none_is_told(tmp_path, name, text) -> None:

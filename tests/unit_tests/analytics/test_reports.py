@@ -168,6 +168,14 @@ class TestCost:
         assert (report.cache_hit_rate, report.per_1k_tokens, report.trend) == (None, None, None)
         assert (report.total, report.daily_average, report.change) == (0, 0, None)
 
+    @pytest.mark.parametrize(("bucket", "days"), [("hour", 2), ("day", 5), ("week", 40)])
+    def test_even_spending_has_no_trend(self, database, analytics, bucket, days) -> None:
+        hours = range(50 * 24)
+        store(database, *(call(ts=NOW - at * HOUR, cost=10**9) for at in hours))
+        for zone in ("UTC", "Europe/Berlin"):
+            trend = analytics.cost(days=days, bucket=bucket, timezone=zone).trend
+            assert trend == pytest.approx(0.0, abs=1e-6)
+
     def test_a_trend_is_the_slope_of_the_days(self, database, analytics) -> None:
         midnight = NOW // DAY * DAY
         store(
