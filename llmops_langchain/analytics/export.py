@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import Boolean, Column, Double, Integer, func, literal, select, tuple_
 
 from llmops_langchain.analytics.questions import Question
-from llmops_langchain.analytics.reading import tag_conditions
+from llmops_langchain.analytics.reading import conditions_of_events
 from llmops_langchain.errors import ConfigurationError, MissingExtraError
 from llmops_langchain.ledger import Event
 from llmops_langchain.ledger.event import from_row, storable
@@ -160,8 +160,7 @@ def _rows_of(database: Database, question: Question, name: str) -> Iterator[_Row
             events.c.name == name,
             events.c.ts >= question.span.since,
             events.c.ts < question.span.until,
-            *(events.c[each] == value for each, value in question.where.items()),
-            *tag_conditions(question),
+            *conditions_of_events(question),
         )
         .order_by(events.c.ts, events.c.id)
         .limit(_PAGE)

@@ -86,7 +86,8 @@ def _tiers(question: Question) -> tuple[Tier | None, Tier]:
     """Those by hour and by day."""
     wanted = {*question.by, *question.where}
     if "user" in question.where:
-        return USER_HOUR, USER_DAY
+        # Hours of nobody are those of the workspace, which are not told apart from others'.
+        return USER_HOUR if question.where["user"] else None, USER_DAY
     if "user" in wanted:
         # The rows of single users are found by the user alone.
         return None, USERS_DAY if wanted <= USERS_DAY.dimensions else USER_DAY

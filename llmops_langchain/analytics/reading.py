@@ -22,7 +22,7 @@ from llmops_langchain.ledger.rollups import (
 from llmops_langchain.storage import Database
 from llmops_langchain.storage.schema import ROLLUP_KEY, ROLLUP_SUMS, events, rollups
 
-__all__ = ["TASK", "Answer", "Sums", "asked", "names_of", "tag_conditions"]
+__all__ = ["TASK", "Answer", "Sums", "asked", "conditions_of_events", "names_of"]
 
 _AT_ONCE = 10_000
 """Events that are added up at a time."""
@@ -315,19 +315,21 @@ def _of_events(
 
 
 def _events(question: Question, segment: Segment) -> Select[Any]:
-    named = [events.c[name] == value for name, value in question.where.items()]
     return select(*_NEEDED).where(
         events.c.name.in_(question.names),
         events.c.ts >= segment.since,
         events.c.ts < segment.until,
-        *named,
-        *tag_conditions(question),
+        *conditions_of_events(question),
     )
 
 
-def tag_conditions(question: Question) -> list[ColumnElement[bool]]:
-    """What the events' tags must be."""
-    return [
+def conditions_of_events(question: Question) -> list[ColumnElement[bool]]:
+    """Whose the events must be, and what their tags; `""` is nobody's, as groups have it."""
+    whose = [
+        events.c[name] == value if value else func.coalesce(events.c[name], "") == ""
+        for name, value in question.where.items()
+    ]
+    return whose + [
         (events.c.task if name == TASK else events.c.tags[name].as_string()) == value
         for name, value in question.tags.items()
     ]

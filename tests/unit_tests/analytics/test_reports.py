@@ -236,6 +236,15 @@ class TestCost:
             assert report.before is not None
             assert report.calls + report.before.calls == 4
 
+    @pytest.mark.parametrize("named", ["user", "project"])
+    def test_nobody_is_asked_for_by_an_empty_name(self, database, analytics, named) -> None:
+        ages = [0.1, 3, 20, 29]
+        store(database, *(call(ts=NOW - at * DAY) for at in ages))
+        store(database, *(call(ts=NOW - at * DAY, **{named: "a"}) for at in ages))
+        for zone in ("UTC", "Asia/Kolkata"):
+            report = analytics.cost(days=30, timezone=zone, group_by=named, **{named: ""})
+            assert (report.calls, report.groups[""].calls) == (4, 4)
+
     def test_the_time_before_ends_where_the_report_begins(self, database, analytics) -> None:
         day = NOW // DAY * DAY - 31 * DAY
         store(database, call(user="ann", ts=day + 20 * HOUR))
